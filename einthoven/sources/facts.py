@@ -1,0 +1,46 @@
+"""What a corpus states about itself, and what it hands over for each recording before any signal is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Published facts of a corpus; None where it has none (a folder of one's own)."""
+
+    name: str
+    version: str | None = None
+    licence: str | None = None
+    citation: str | None = None
+    url: str | None = None
+    records: int | None = None
+    patients: int | None = None
+    fs: float | None = None
+    label_system: str | None = None
+
+
+@dataclass(frozen=True)
+class RecordRef:
+    """One recording of a corpus: where its signal is and what the corpus's tables say of it.
+
+    path    : the file to read, absolute
+    record  : id, unique within the corpus
+    patient : id of the person, None where the corpus names none
+    labels  : code -> 1.0, 0.0 or NaN; None where the recording is unlabelled
+    fold    : the published fold or split, as the corpus writes it; None where it has none
+    meta    : age (years), sex ("female", "male"), time (ISO text), report, dataset, …; no entry where not known
+    problem : why the recording cannot be used, known before its signal is read; None where nothing is known against it
+    """
+
+    path: Path
+    record: str
+    patient: str | None = None
+    labels: Mapping[str, float] | None = None
+    label_system: str | None = None
+    fold: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    problem: str | None = None

@@ -1,0 +1,70 @@
+"""Finds the golden cases of the old systems, so that the tests run on whatever cases the folder holds."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+SHARED = Path(__file__).parents[3] / "shared" / "parity"
+ROOT = Path(os.environ.get("EINTHOVEN_PARITY", SHARED))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One `<variant>.*` group of a kind's folder: configuration, inputs and outputs, weights."""
+
+    folder: Path
+    name: str
+
+    def path(self, suffix: str) -> Path:
+        return self.folder / f"{self.name}.{suffix}"
+
+    def has(self, suffix: str) -> bool:
+        return self.path(suffix).exists()
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        return json.loads(self.path("config.json").read_text())
+
+    @cached_property
+    def expect(self) -> dict[str, Any]:
+        return json.loads(self.path("expect.json").read_text())
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        with np.load(self.path("io.npz"), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+    def tensors(self, suffix: str) -> dict[str, Any]:
+        """A file of plain tensors by name: ``state.pt``, ``grads.pt``, ``final_state.pt``."""
+        import torch
+
+        return torch.load(self.path(suffix), weights_only=True)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return self.tensors("state.pt")
+
+    @property
+    def grads(self) -> dict[str, Any]:
+        return self.tensors("grads.pt")
+
+
+def variants(kind: str) -> list[Case]:
+    folder = ROOT / "fairseq_signals" / kind
+    names = {path.name.split(".")[0] for path in folder.iterdir() if path.is_file() and path.name != "README.md"} if folder.is_dir() else set()
+    return [Case(folder, name) for name in sorted(names)]
+
+
+def cases(kind: str) -> list:
+    """A pytest parameter per case of a kind; one that is skipped, visibly, where the folder is not there."""
+    if not (ROOT / "fairseq_signals").is_dir():
+        return [pytest.param(None, id=kind, marks=[pytest.mark.parity, pytest.mark.skip(reason="no golden values: set EINTHOVEN_PARITY")])]
+    return [pytest.param(case, id=case.name, marks=pytest.mark.parity) for case in variants(kind)]
