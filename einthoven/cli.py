@@ -1,0 +1,342 @@
+"""The command line. Each command is a few lines over a function that can be called from Python as well.
+
+This module imports neither torch nor anything else that is slow, so that help and completion are there at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from einthoven.errors import EinthovenError
+
+app = typer.Typer(
+    name="einthoven",
+    help="Self-supervised learning on the electrocardiogram, from raw files to an answer one can check.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="First steps: einthoven demo. Each command explains itself: einthoven ingest --help",
+)
+
+Workers = Annotated[int | None, typer.Option("--workers", "-j", help="processes; by default one per core")]
+ConfigDir = Annotated[Path | None, typer.Option(help="a folder with recipes of your own: NAME.yaml holds 'base: <recipe>' and what differs")]
+ConfigName = Annotated[str | None, typer.Option(help="the recipe's name, as fairseq-hydra-train took it")]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="show the resolved recipe with the meaning of every key, and stop")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what is there")]
+
+
+def version(wanted: bool) -> None:
+    if wanted:
+        from einthoven import __version__
+
+        print(f"einthoven {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(_: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="print the version and stop")] = False) -> None:
+    """Self-supervised learning on the electrocardiogram, from raw files to an answer one can check."""
+
+
+def progress_bar(what: str) -> Any:
+    """A progress bar on standard error, as a context manager that gives ``report(done, total)``."""
+    from contextlib import contextmanager
+
+    @contextmanager
+    def bar():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
+            task = progress.add_task(what, total=None, rate="")
+
+            def report(done: int, total: int) -> None:
+                speed = progress.tasks[task].speed
+                progress.update(task, completed=done, total=total, rate=f"{speed:.0f}/s" if speed else "")
+
+            yield report
+
+    return bar()
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="where to write the corpus")],
+    records: Annotated[int, typer.Option(min=1, help="number of recordings")] = 500,
+    patients: Annotated[int | None, typer.Option(min=1, help="number of persons; by default two recordings each")] = None,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same files")] = 1,
+    seconds: Annotated[float, typer.Option(min=1.0, help="length of a recording")] = 10.0,
+    fs: Annotated[float, typer.Option(min=100.0, help="sampling frequency, Hz")] = 500.0,
+    workers: Workers = None,
+) -> None:
+    """The synthetic heart: a WFDB corpus in the PhysioNet 2021 layout, with its truth.
+
+    A dipole model projected to twelve leads: rhythms, conduction, ischaemia, hypertrophy, noise; persons who are recognisable
+    between visits. Labels are SNOMED CT codes in the headers; wave boundaries are WFDB annotations (.atr); truth.csv has the rest.
+    """
+    from einthoven.simulate.corpus import write_corpus
+
+    with progress_bar("simulating") as report:
+        write_corpus(
+            folder, records=records, patients=patients or max(1, records // 2), seed=seed, seconds=seconds, fs=fs, workers=workers or cores(), progress=report
+        )
+    print(f"{records} recordings in {folder}")
+    print(f"next: einthoven ingest physionet2021 {folder} STORE")
+
+
+@app.command()
+def ingest(
+    source: Annotated[str, typer.Argument(help="ptbxl, physionet2021 or folder")],
+    path: Annotated[Path, typer.Argument(help="the corpus as it was downloaded, or your own folder")],
+    store: Annotated[Path, typer.Argument(help="the store to write")],
+    fs: Annotated[float, typer.Option(min=20.0, help="the store's sampling frequency, Hz; other recordings are resampled")] = 500.0,
+    resampling: Annotated[str, typer.Option(help="polyphase (anti-aliased); linear and fft are the old systems' ways")] = "polyphase",
+    subset: Annotated[str | None, typer.Option(help="only these parts of the corpus, e.g. cpsc_2018,georgia")] = None,
+    workers: Workers = None,
+    shards: Annotated[str | None, typer.Option(help="i/n: make only the i-th of n parts (a job array); run once without it to finish")] = None,
+) -> None:
+    """Read, check and convert recordings once, into a store.
+
+    One pass: read, check, order the leads, resample, int16. Stopped at any moment and run again, it goes on where it was. What
+    cannot be used is listed with its reason in STORE/rejected.csv; nothing is lost without a word.
+    """
+    from einthoven.store.ingest import ingest as run
+
+    part = None
+    if shards is not None:
+        first, slash, count = shards.partition("/")
+        if not (slash and first.isdigit() and count.isdigit() and 1 <= int(first) <= int(count)):
+            raise EinthovenError(f"--shards: expected i/n with 1 <= i <= n, such as 3/16; got {shards}")
+        part = (int(first), int(count))
+    options = {"subset": tuple(subset.split(","))} if subset else {}
+    with progress_bar("ingesting") as report:
+        summary = run(source, path, store, fs=fs, resampling=resampling, workers=workers or cores(), shards=part, progress=report, source_options=options)
+    print(summary)
+
+
+@app.command()
+def split(
+    store: Annotated[Path, typer.Argument(help="a store")],
+    strategy: Annotated[str, typer.Option(help="random, stratified (by label), or fold (the published folds)")] = "random",
+    fractions: Annotated[str, typer.Option(help="train, valid, test")] = "0.8,0.1,0.1",
+    seed: Annotated[int, typer.Option(help="the same seed gives the same split")] = 1,
+) -> None:
+    """Divide a store into train, valid and test, always by patient."""
+    from einthoven.store.split import assign
+
+    try:
+        shares = tuple(float(share) for share in fractions.split(","))
+    except ValueError:
+        raise EinthovenError(f"--fractions: expected three numbers such as 0.8,0.1,0.1; got {fractions}") from None
+    counts = assign(store, strategy=strategy, fractions=shares, seed=seed)
+    print(", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+@app.command(name="store")
+def show_store(store: Annotated[Path, typer.Argument(help="a store")]) -> None:
+    """Print what is inside a store."""
+    from einthoven.report.table import store_table
+    from einthoven.store.read import Store
+
+    print_rich(store_table(Store(store)))
+
+
+def train(names: tuple[str, ...], run: Callable[[Any], Any], recipe: str | None, overrides: list[str] | None, config_dir: Path | None, config_name: str | None, show: bool):
+    """Compose a recipe and run it, or only show it."""
+    from einthoven.recipes import recipe as compose
+
+    texts = list(overrides or [])
+    if recipe is not None and "=" in recipe:
+        texts, recipe = [recipe, *texts], None
+    name = recipe or config_name
+    if name is None:
+        raise EinthovenError(f"which recipe? {', '.join(names)}")
+    resolved = compose(name, texts, config_dir, of=names)
+    if show:
+        from einthoven.recipes.show import as_yaml
+
+        print(as_yaml(resolved))
+        return
+    run(resolved)
+
+
+@app.command()
+def pretrain(
+    recipe: Annotated[str | None, typer.Argument(help="w2v, w2v_cmsc, w2v_cmsc_rlm, or one of your own", show_default=False)] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="what differs: data=STORE encoder=tiny steps=300 batch=16 …")] = None,
+    config_dir: ConfigDir = None,
+    config_name: ConfigName = None,
+    print_config: PrintConfig = False,
+) -> None:
+    """Learn an encoder without labels.
+
+    einthoven pretrain w2v_cmsc_rlm data=STORE encoder=tiny steps=300 batch=16 run=runs/pretrain
+
+    Ctrl-C saves and stops; einthoven resume RUN goes on, bit for bit. Several GPUs: torchrun --nproc-per-node 8 -m einthoven pretrain …
+    """
+    from einthoven.recipes import PRETRAIN
+
+    def run(resolved):
+        from einthoven.recipes.run import pretrain
+
+        return pretrain(resolved)
+
+    train(PRETRAIN, run, recipe, overrides, config_dir, config_name, print_config)
+
+
+@app.command()
+def finetune(
+    recipe: Annotated[str | None, typer.Argument(help="diagnosis, or one of your own", show_default=False)] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="what differs: data=STORE init=RUN epochs=20 …")] = None,
+    config_dir: ConfigDir = None,
+    config_name: ConfigName = None,
+    print_config: PrintConfig = False,
+) -> None:
+    """Learn a task from labels, from a pretrained encoder or from nothing.
+
+    einthoven finetune diagnosis data=STORE init=runs/pretrain run=runs/diagnosis
+    """
+    from einthoven.recipes import FINETUNE
+
+    def run(resolved):
+        from einthoven.recipes.run import finetune
+
+        return finetune(resolved)
+
+    train(FINETUNE, run, recipe, overrides, config_dir, config_name, print_config)
+
+
+@app.command()
+def resume(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
+    """Go on with a run that was stopped, from its last whole checkpoint, to the same weights bit for bit."""
+    from einthoven.recipes.run import resume
+
+    resume(run)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="a run, a model's folder, or a .pt of fairseq-signals")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="data=STORE [split=test]...", help="data, split, where, batch, device, bootstrap, run")] = None,
+) -> None:
+    """What a model is worth on a store: a table here, JSON, CSV per class and figures in the run.
+
+    einthoven evaluate runs/diagnosis data=STORE split=test
+    """
+    from einthoven.infer.evaluate import evaluate
+    from einthoven.recipes.evaluation import evaluation
+
+    result = evaluate(model, evaluation(overrides or []))
+    from einthoven.report.table import evaluation_table
+
+    print_rich(evaluation_table(result.evaluation))
+    print(f"report: {result.folder / 'report.html'}")
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="a run, a model's folder, or a .pt of fairseq-signals")],
+    files: Annotated[list[Path], typer.Argument(help="recordings, or folders of recordings")],
+    out: Annotated[Path | None, typer.Option(help="write the answers as .json or .csv")] = None,
+    html: Annotated[Path | None, typer.Option(help="write a report with the tracings")] = None,
+    device: Device = "auto",
+) -> None:
+    """Named findings with probabilities for recordings.
+
+    A file that cannot be answered is listed with its reason, and the others go on; the exit code is then 1.
+    """
+    from einthoven.infer.answer import answer
+
+    with progress_bar("predicting") as report:
+        answers = answer(model, files, out=out, html=html, device=device, progress=report)
+    from einthoven.report.table import prediction_table
+
+    for item in answers[:20]:
+        print_rich(prediction_table(item))
+    if len(answers) > 20:
+        print(f"… and {len(answers) - 20} more; --out FILE.json or --html FILE.html has them all")
+    for path in (out, html):
+        if path:
+            print(f"written: {path}")
+    if any(item.get("reason") for item in answers):
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    file: Annotated[Path, typer.Argument(help="a recording")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="PNG, PDF or SVG; by default <recording>.png in this folder")] = None,
+    layout: Annotated[str, typer.Option(help="3x4, 6x2 or 12x1")] = "3x4",
+    start: Annotated[float, typer.Option(min=0.0, help="first second to show")] = 0.0,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="how many seconds to show")] = None,
+    speed: Annotated[float, typer.Option(min=1.0, help="mm/s")] = 25.0,
+    gain: Annotated[float, typer.Option(min=0.1, help="mm/mV")] = 10.0,
+) -> None:
+    """The tracing on ECG paper (25 mm/s, 10 mm/mV), as PNG, PDF or SVG."""
+    from einthoven.io import read
+    from einthoven.plot.paper import draw_paper, save
+
+    record = read(file)
+    target = out or Path(f"{file.stem}.png")
+    save(draw_paper(record, speed=speed, gain=gain, layout=layout, start=start, seconds=seconds), target)
+    print(f"{record}\nwritten: {target}")
+
+
+@app.command()
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="a .pt of fairseq-signals (ECG-FM), pretrained or fine-tuned")],
+    folder: Annotated[Path, typer.Argument(help="the model's folder to write")],
+    scaling: Annotated[str, typer.Option(help="what the weights were trained on: record_zscore (ECG-FM) or none (mV, the older pipeline)")] = "record_zscore",
+    labels: Annotated[Path | None, typer.Option(help="label_def.csv of the old run: the names of the classes")] = None,
+) -> None:
+    """Other people's weights as a model of ours. Their pickle is read, not executed."""
+    from einthoven.convert.fairseq_signals import convert_checkpoint
+
+    for note in convert_checkpoint(checkpoint, folder, scaling=scaling, labels=labels):
+        print(note)
+    print(f"written: {folder}")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="where to write everything")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="another seed, another corpus")] = 1,
+) -> None:
+    """The whole path on the synthetic heart, in minutes: simulate, ingest, pretrain, fine-tune, evaluate, predict, report."""
+    from einthoven.infer.demo import demo
+
+    report = demo(folder, seed=seed)
+    print(f"report: {report}")
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def print_rich(table: Any) -> None:
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def main() -> None:
+    """Run the command line; an error that a person can mend is one line and exit code 2."""
+    try:
+        app()
+    except EinthovenError as error:
+        print(f"einthoven: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # `einthoven … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("einthoven: stopped", file=sys.stderr)
+        sys.exit(130)

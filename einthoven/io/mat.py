@@ -1,0 +1,125 @@
+"""MATLAB files that hold an ECG without a WFDB header: segments of fairseq-signals, and recordings of CPSC 2018.
+
+A file of fairseq-signals (keys ``feats``, ``curr_sample_rate``; 12 rows are the twelve leads in its fixed order, for other numbers it keeps no names)
+holds mV, or, in its stages "preprocessed" and "segmented", a z-score whose ``mean`` and ``std`` per lead stand beside it: that scaling
+is undone, so that every reader gives physical units. What the publisher of the corpus stored as mV may not be mV (CODE-15 %'s
+unit is not certain): the factor of the file stands. A lead that was constant is its mean again; one that its strategy made NaN stays NaN.
+
+CPSC 2018 (struct ``ECG`` with ``sex``, ``age``, ``data``) states no rate and no unit: the challenge gives 500 Hz and mV.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from einthoven.errors import FormatError
+from einthoven.io.cut import cut
+from einthoven.io.wfdb_header import years
+from einthoven.leads import TWELVE
+from einthoven.record import Record
+
+CPSC2018_FS = 500.0
+_V4_BYTES = {0: 8, 1: 4, 2: 4, 3: 2, 4: 2, 5: 1}  # precision digit of a version-4 type -> bytes per number
+_SEX = {"male": "male", "m": "male", "female": "female", "f": "female"}
+
+
+def is_mat(head: bytes) -> bool:
+    """Whether a file that begins with these bytes (128 at least) is a MATLAB file of version 4 or 5."""
+    return head.startswith(b"MATLAB 5.0") or _v4_size(head) is not None
+
+
+def _v4_size(head: bytes) -> int | None:
+    """Bytes that the first matrix of a version-4 file needs, header included; None where this is no such file."""
+    if len(head) < 21:
+        return None
+    kind, rows, columns, imaginary, n_name = struct.unpack_from("<5i", head)
+    name = head[20 : 20 + max(n_name, 0)]
+    if not 0 <= kind < 60 or kind % 10 > 2 or kind // 10 not in _V4_BYTES or imaginary not in (0, 1) or rows < 0 or columns < 0:
+        return None
+    if not 1 < n_name <= 64 or name[-1:] != b"\0" or not name[:-1].decode("latin-1").isidentifier():
+        return None
+    return 20 + n_name + rows * columns * _V4_BYTES[kind // 10] * (1 + imaginary)
+
+
+def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float | None = None, stop: float | None = None) -> Record:
+    """An ECG from a MATLAB file, in mV. Raises FormatError where it holds none, or does not say at what rate it was sampled."""
+    path = Path(path)
+    from scipy.io import loadmat
+
+    with open(path, "rb") as file:
+        needed, size = _v4_size(file.read(128)), path.stat().st_size
+    if needed is not None and needed > size:
+        raise FormatError(f"{path}: truncated: its first matrix needs {needed} bytes; the file has {size}.")
+    try:
+        content: dict[str, Any] = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+    except Exception as error:  # loadmat raises whatever its parsing meets
+        raise FormatError(f"{path}: not a MATLAB file that can be read ({type(error).__name__}).") from error
+    if "feats" in content and "curr_sample_rate" in content:
+        record = _fairseq_signals(path, content)
+    elif "ECG" in content and getattr(content["ECG"].dtype, "names", None):
+        record = _cpsc2018(path, content["ECG"])
+    elif "val" in content or "ecg" in content:
+        name = "val" if "val" in content else "ecg"
+        raise FormatError(
+            f"{path}: holds {name} of shape {content[name].shape} and neither a rate, a unit nor lead names: "
+            f"put its WFDB header {path.with_suffix('.hea').name} beside it."
+        )
+    else:
+        found = ", ".join(content) or "nothing"
+        raise FormatError(f"{path}: expected feats and curr_sample_rate (fairseq-signals), or ECG (CPSC 2018); it holds {found}.")
+    return cut(record, path, leads=leads, start=start, stop=stop)
+
+
+def _number(path: Path, content: dict[str, Any], name: str) -> float:
+    value = np.asarray(content[name])
+    if value.size != 1 or not np.issubdtype(value.dtype, np.number) or not np.isfinite(value.item()):
+        raise FormatError(f"{path}: expected one number as {name}; got an array of shape {value.shape} and type {value.dtype}.")
+    return float(value.item())
+
+
+def _matrix(path: Path, name: str, value: Any, rows: int | None = None) -> np.ndarray:
+    value = np.asarray(value)
+    if value.ndim != 2 or not value.size or not np.issubdtype(value.dtype, np.number) or np.iscomplexobj(value):
+        raise FormatError(f"{path}: expected {name} as numbers of shape (lead, time); got shape {value.shape} and type {value.dtype}.")
+    if rows is not None and value.shape != (rows, 1):
+        raise FormatError(f"{path}: expected {name} of shape ({rows}, 1), one per lead; got {value.shape}.")
+    return value.astype(np.float64)
+
+
+def _lead_names(n_leads: int) -> tuple[str, ...]:
+    return TWELVE if n_leads == len(TWELVE) else tuple(f"lead {n}" for n in range(1, n_leads + 1))
+
+
+def _fairseq_signals(path: Path, content: dict[str, Any]) -> Record:
+    feats = _matrix(path, "feats", content["feats"])
+    fs = _number(path, content, "curr_sample_rate")
+    if not 0 < fs <= 1e6:
+        raise FormatError(f"{path}: expected curr_sample_rate in Hz; got {fs}.")
+    meta: dict[str, Any] = {}
+    if "mean" in content and "std" in content:
+        mean, std = (_matrix(path, name, content[name], rows=len(feats)) for name in ("mean", "std"))
+        feats = feats * std + mean
+        meta["unscaled"] = "z-score of fairseq-signals undone with the file's mean and std"
+    if "segment_i" in content:
+        meta["segment"] = int(_number(path, content, "segment_i"))
+    return Record(feats.astype(np.float32), fs, _lead_names(len(feats)), record=path.stem, meta=meta)
+
+
+def _cpsc2018(path: Path, ecg: np.ndarray) -> Record:
+    if "data" not in (ecg.dtype.names or ()) or ecg.size != 1:
+        raise FormatError(f"{path}: expected one struct ECG with sex, age and data; its fields are {', '.join(ecg.dtype.names or ())}.")
+    fields = ecg.reshape(-1)[0]
+    signal = _matrix(path, "ECG.data", fields["data"])
+    meta: dict[str, Any] = {}
+    if "sex" in ecg.dtype.names and np.size(fields["sex"]) == 1:
+        sex = _SEX.get(str(np.asarray(fields["sex"]).item()).lower())
+        meta |= {"sex": sex} if sex else {}
+    if "age" in ecg.dtype.names and np.size(fields["age"]) == 1 and np.issubdtype(np.asarray(fields["age"]).dtype, np.number):
+        age = years(np.asarray(fields["age"]).item())
+        meta |= {"age": age} if age is not None else {}
+    return Record(signal.astype(np.float32), CPSC2018_FS, _lead_names(len(signal)), record=path.stem, meta=meta)

@@ -1,0 +1,44 @@
+"""What is written on a tracing: whose it is, when it was recorded, and how it is drawn. Plain text, from the record alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from einthoven.plot.sheet import Sheet
+from einthoven.record import Record
+
+
+def person(record: Record) -> str:
+    """``patient 17 · 63 years · female``: only what is known."""
+    parts = [f"patient {record.patient}"] if record.patient is not None else []
+    age = number(record.meta.get("age"))
+    parts += [f"{age:g} years"] if age is not None else []
+    parts += [str(record.meta["sex"])] if record.meta.get("sex") else []
+    return " · ".join(parts)
+
+
+def when(meta: Mapping[str, Any]) -> str:
+    """Date and time of the recording to the second, "" where the file names none."""
+    time = meta.get("time")
+    if time is None:
+        return ""
+    return str(time.isoformat(sep=" ", timespec="seconds")) if hasattr(time, "isoformat") else str(time).replace("T", " ")
+
+
+def scale(record: Record, sheet: Sheet) -> str:
+    """``25 mm/s   10 mm/mV   500 Hz   no filter   0–10 s of 30 s``"""
+    shown = f"{sheet.stop - sheet.start:.4g} s"
+    if sheet.start > 0 or sheet.stop < sheet.seconds - 0.5 / record.fs:
+        shown = f"{sheet.start:.4g}–{sheet.stop:.4g} s of {sheet.seconds:.5g} s"
+    return f"{sheet.speed:g} mm/s   {sheet.gain:g} mm/mV   {record.fs:g} Hz   no filter applied   {shown}"
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None for what is missing or is no number."""
+    try:
+        value = float(value)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None

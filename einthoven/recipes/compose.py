@@ -1,0 +1,172 @@
+"""A recipe by its name, and the ``key=value`` that change it.
+
+The grammar is small and frozen: ``a.b=value`` with a YAML value; a named part may be given by its short form
+(``encoder=tiny``) and changed further (``encoder.dim=96``). A user's own recipe is a YAML file with a ``base:`` and the
+differences. Nothing is interpolated, nothing evaluated. What is wrong is reported all at once, with the nearest valid key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from einthoven.errors import RecipeError
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without its two traps for a command line: ``1e-3`` is a number, ``2026-11-20`` stays the text it is."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
+
+
+def parse(overrides: Sequence[str]) -> dict[str, Any]:
+    """``["optim.lr=1e-4", "leads=[I, II]"]`` -> ``{"optim.lr": 0.0001, "leads": ["I", "II"]}``. Raises RecipeError."""
+    changes: dict[str, Any] = {}
+    wrong = []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            wrong.append(f"expected key=value, got {text!r}")
+            continue
+        try:
+            changes[key.strip()] = yaml.load(value, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        except yaml.YAMLError:
+            wrong.append(f"{key.strip()}: cannot read the value {value!r}; put text with special characters in quotes")
+    if wrong:
+        raise RecipeError("; ".join(wrong))
+    return changes
+
+
+def part_of(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, also behind ``| None``; None for a plain value."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return next((found for found in map(part_of, typing.get_args(annotation)) if found), None)
+    return None
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every dotted key of a recipe, parts before their own keys."""
+    found = []
+    for name, field in model.model_fields.items():
+        found.append(prefix + name)
+        part = part_of(field.annotation)
+        if part:
+            found += keys(part, f"{prefix}{name}.")
+    return found
+
+
+def change(base: BaseModel, changes: Mapping[str, Any]) -> BaseModel:
+    """A recipe that differs from another in some dotted keys. Raises RecipeError with everything that is wrong."""
+    model = type(base)
+    valid = keys(model)
+    unknown = [key for key in changes if key not in valid]
+    problems = [f"{key}: unknown key{_nearest(key, valid)}" for key in unknown]
+
+    tree = base.model_dump(mode="python")
+    for group in getattr(model, "exclusive", ()):
+        if any(key in changes for key in group):
+            for key in group:
+                tree[key] = None
+    # Whole parts first, so that `encoder.dim=96 encoder=tiny` means what it means the other way round.
+    for key in sorted((key for key in changes if key not in unknown), key=lambda key: key.count(".")):
+        _set(tree, model, key, changes[key])
+    try:
+        made = model.model_validate(tree)
+    except ValidationError as error:
+        raise RecipeError("; ".join(problems + [_explain(entry) for entry in error.errors()])) from None
+    if problems:
+        raise RecipeError("; ".join(problems))
+    return made
+
+
+def _set(tree: dict[str, Any], model: type[BaseModel], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for name in parents:
+        part = part_of(model.model_fields[name].annotation)
+        assert part is not None
+        if tree.get(name) is None:
+            tree[name] = {}
+        elif not isinstance(tree[name], dict):
+            tree[name] = {shorthand(part): tree[name]}
+        tree, model = tree[name], part
+    part = part_of(model.model_fields[last].annotation)
+    tree[last] = {shorthand(part): value} if part and not isinstance(value, dict | None) else value
+
+
+def shorthand(part: type[BaseModel]) -> str:
+    """The key of a part that its short form stands for: ``encoder=tiny`` is ``encoder.size=tiny``; else its name."""
+    return getattr(part, "shorthand", "name")
+
+
+def _nearest(key: str, valid: Sequence[str]) -> str:
+    short = {name.rsplit(".", 1)[-1]: name for name in reversed(valid)}
+    close = difflib.get_close_matches(key, valid, n=1, cutoff=0.6)
+    close = close or [short[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], list(short), n=1, cutoff=0.7)]
+    return f", did you mean {close[0]}?" if close else "; --print-config lists the valid ones"
+
+
+def _explain(entry: Any) -> str:
+    where = ".".join(str(part) for part in entry["loc"] if not str(part).startswith(("function-", "constrained-")))
+    what = entry["msg"].removeprefix("Value error, ")
+    if entry["type"] in ("missing", "value_error"):
+        return f"{where}: {what}" if where else what
+    return f"{where}: {what[0].lower()}{what[1:]}, got {entry['input']!r}"
+
+
+def compose(recipes: Mapping[str, Any], name: str, overrides: Sequence[str] = (), config_dir: Path | None = None) -> BaseModel:
+    """The recipe ``name`` with its changes.
+
+    recipes    : name -> function that returns a recipe
+    name       : one of them; or, with ``config_dir``, the name of a YAML file there that holds ``base: <name>`` and differences
+    overrides  : ``key=value`` texts; they win over the file
+    """
+    changes: dict[str, Any] = {}
+    seen: list[str] = []
+    while name not in recipes or (config_dir and (config_dir / f"{name}.yaml").exists()):
+        path = (config_dir / f"{name}.yaml") if config_dir else None
+        if path is None or not path.exists():
+            where = f" and no {name}.yaml in {config_dir}" if config_dir else ""
+            close = difflib.get_close_matches(name, list(recipes), n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise RecipeError(f"there is no recipe {name!r}{where}; there are {', '.join(recipes)}{hint}")
+        if name in seen:
+            raise RecipeError(f"{path}: the recipes name each other as base: {' -> '.join([*seen, name])}")
+        seen.append(name)
+        name, below = _read_file(path)
+        changes = {**below, **changes}
+        if name in recipes and name in seen:
+            break
+    return change(recipes[name](), {**changes, **parse(overrides)})
+
+
+def _read_file(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not a YAML file: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("base"), str):
+        raise RecipeError(f"{path}: expected 'base: <recipe>' and the keys that differ")
+    return content.pop("base"), flatten(content)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"optim": {"lr": 1}}`` -> ``{"optim.lr": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

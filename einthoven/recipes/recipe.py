@@ -1,0 +1,157 @@
+"""The typed recipes: what a pretraining or a fine-tuning run is, in one frozen value.
+
+A recipe is the training settings (``train/settings.py``) and, around them, the data, the encoder, and the objective or
+task. Keys that everybody uses mean the same in both kinds. Contradictions are refused here, before anything is read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from einthoven.leads import TWELVE, canonical
+from einthoven.train.settings import Settings
+
+
+class Part(BaseModel):
+    """A named part of a recipe: a short form for the command line, and what may be changed about it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    shorthand: ClassVar[str]
+
+
+class Encoder(Part):
+    """Which encoder, how large, and what differs from that size; None keeps the size's own value."""
+
+    shorthand: ClassVar[str] = "size"
+    name: Literal["ecg_transformer"] = Field("ecg_transformer", description="architecture")
+    size: Literal["tiny", "small", "base", "large"] | None = Field(
+        None, description="tiny trains in seconds on a laptop; base is ECG-FM's, 90 million parameters; by default init's, or base without init"
+    )
+    dim: int | None = Field(None, gt=0, description="width of a frame")
+    depth: int | None = Field(None, gt=0, description="number of transformer layers")
+    heads: int | None = Field(None, gt=0, description="attention heads")
+    ffn: int | None = Field(None, gt=0, description="width of the feed-forward layers")
+    dropout: float | None = Field(None, ge=0, lt=1, description="after attention and feed-forward layers")
+    attention_dropout: float | None = Field(None, ge=0, lt=1, description="on attention weights")
+    activation_dropout: float | None = Field(None, ge=0, lt=1, description="inside feed-forward layers")
+    input_dropout: float | None = Field(None, ge=0, lt=1, description="on the frames before the transformer")
+    layerdrop: float | None = Field(None, ge=0, lt=1, description="share of layers skipped at random")
+    feature_grad_mult: float | None = Field(None, ge=0, le=1, description="factor on the gradient of the convolutional front-end; 0 freezes it")
+
+    def changes(self) -> dict[str, Any]:
+        """What differs from the size's own values."""
+        return {key: value for key, value in self.model_dump(exclude={"name", "size"}).items() if value is not None}
+
+
+class Augmentation(Part):
+    """One augmentation and its parameters."""
+
+    shorthand: ClassVar[str] = "name"
+    name: Literal["random_lead_mask"]
+    p: float = Field(0.5, ge=0, le=1, description="probability with which each lead is masked")
+    at_least: int = Field(0, ge=0, description="leads that are always kept")
+
+
+class Recipe(Settings):
+    """What pretraining and fine-tuning have in common."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+    kind: ClassVar[str]
+    exclusive: ClassVar[tuple[tuple[str, ...], ...]] = (("steps", "epochs"),)
+
+    name: str = Field(description="the recipe's name")
+    data: Path | None = Field(None, description="the store to read, as `einthoven ingest` wrote it")
+    run: Path | None = Field(None, description="the folder to write; by default runs/<recipe>-<number>")
+    init: str | None = Field(None, description="weights to begin with: a run, a model folder, or a .pt of fairseq-signals")
+    split: str = Field("train", description="rows to train on: train, valid, test or all")
+    where: str | None = Field(None, description='rows to read, as a condition on the table: "age >= 18 and fs == 500"')
+    leads: tuple[str, ...] = Field(TWELVE, description="leads in order; 12, or a list such as [I, II, V1]")
+    seconds: float = Field(5.0, gt=0, description="length of a window")
+    scaling: Literal["record_zscore", "none", "corpus"] = Field(
+        "record_zscore", description="record_zscore: each lead of each recording to mean 0, SD 1 (ECG-FM); none: mV; corpus: by the corpus's mean and SD"
+    )
+    encoder: Encoder = Field(Encoder(), description="tiny, small, base or large")
+    augment: tuple[Augmentation, ...] = Field((), description="augmentations in order, e.g. [random_lead_mask]")
+    micro_batch: int = Field(64, gt=0, description="items at a time over all processes; a larger batch is accumulated")
+
+    @field_validator("leads", mode="before")
+    @classmethod
+    def _leads(cls, value: Any) -> Any:
+        if value in (12, "12", "twelve", "all"):
+            return TWELVE
+        names = [value] if isinstance(value, str) else value
+        if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"expected 12 or a list of leads such as [I, II, V1], got {value!r}")
+        known = tuple(canonical(name) for name in names)
+        unknown = [name for name in known if name not in TWELVE]
+        if unknown:
+            raise ValueError(f"unknown lead {', '.join(unknown)}; the leads are {' '.join(TWELVE)}")
+        if len(set(known)) != len(known):
+            raise ValueError(f"a lead is named twice: {' '.join(known)}")
+        return known
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _augment(cls, value: Any) -> Any:
+        values = [] if value in (None, "none", False) else [value] if isinstance(value, str | dict) else value
+        return tuple({"name": entry} if isinstance(entry, str) else entry for entry in values)
+
+    @field_validator("encoder", mode="before")
+    @classmethod
+    def _encoder(cls, value: Any) -> Any:
+        return {"size": value} if isinstance(value, str) else value
+
+    def settings(self) -> Settings:
+        """The training loop's part of it, with accumulation worked out from ``micro_batch``."""
+        values = {name: getattr(self, name) for name in Settings.model_fields}
+        values["accumulate"] = max(self.accumulate, -(-self.batch // self.micro_batch))
+        return Settings(**values)
+
+
+class Pretrain(Recipe):
+    """Learn an encoder without labels."""
+
+    kind: ClassVar[str] = "pretrain"
+
+    objective: Literal["w2v", "cmsc", "w2v_cmsc"] = Field(description="what is learned from")
+    across: Literal["record", "visits"] = Field("record", description="pairs of segments within a recording, or across recordings of a patient too")
+    mask_prob: float = Field(0.65, gt=0, lt=1, description="share of frames at which a masked span begins, times its length")
+    mask_length: int = Field(10, gt=0, description="frames in a masked span; a frame is 16 samples")
+    negatives: int = Field(100, gt=0, description="negatives per masked frame")
+    codes: int = Field(320, gt=1, description="entries per codebook")
+    codebooks: int = Field(2, gt=0, description="codebooks")
+    target_dim: int = Field(256, gt=0, description="width in which targets and predictions are compared")
+    logit_temperature: float = Field(0.1, gt=0, description="temperature of the masked prediction")
+    diversity_weight: float = Field(0.1, ge=0, description="weight of the codebook's diversity")
+    penalty_weight: float = Field(10.0, ge=0, description="weight of the penalty on the features' energy")
+    feature_dropout: float = Field(0.1, ge=0, lt=1, description="on the features that become targets")
+    cmsc_temperature: float = Field(0.1, gt=0, description="temperature of CMSC")
+    cmsc_weight: float = Field(1.0, ge=0, description="weight of CMSC beside the masked prediction")
+
+
+class Finetune(Recipe):
+    """Learn a task from labels, from a pretrained encoder or from nothing."""
+
+    kind: ClassVar[str] = "finetune"
+
+    task: Literal["diagnosis"] = Field("diagnosis", description="what is learned")
+    classes: str | tuple[str, ...] = Field(
+        "auto", description="a list of classes by name (cinc2021, ptbxl_super, …), codes of one's own, or auto: by the labels that the store holds"
+    )
+    min_positives: int = Field(1, ge=1, description="classes with fewer positive training recordings are left out, and that is said")
+    pos_weight: bool | tuple[float, ...] = Field(False, description="true: weigh positives by (1 - p)/p of the training rows; or a list")
+    head_dropout: float = Field(0.0, ge=0, lt=1, description="before the last layer")
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _classes(cls, value: Any) -> Any:
+        return tuple(str(code) for code in value) if isinstance(value, list | tuple) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Finetune:
+        if isinstance(self.pos_weight, tuple) and isinstance(self.classes, tuple) and len(self.pos_weight) != len(self.classes):
+            raise ValueError(f"pos_weight: expected {len(self.classes)} numbers, one per class, got {len(self.pos_weight)}")
+        return self

@@ -1,0 +1,207 @@
+"""Who is in front of us: the loops of a person's heart, the torso that projects them, the intervals, and how visits differ.
+
+Axes are Frank's (x left, y feet, z back), mV, in the frame of Kors' matrix. Every person has own loops (a mean loop, rotated,
+scaled, delayed and bent) and an own 8×5 lead field: three dipole columns and two near-field ones that only the chest leads see.
+
+Mean loops and lead field are medians over normal 12-lead ECGs at rest (39 normal 500-Hz records of PTB-XL 1.0.3, CC BY 4.0,
+Wagner et al., Scientific Data 2020), rounded; spreads are theirs too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from einthoven.leads import KORS
+
+# Control points of the mean loops, rows x y z, mV (see ``wave``).
+QRS_LOOP = np.array([
+    [-0.01, -0.05, 0.00, 0.24, 0.61, 1.08, 1.22, 1.01, 0.47, 0.07, -0.03, -0.03, -0.01, 0.00, 0.00],
+    [-0.01, -0.03, 0.01, 0.13, 0.37, 0.72, 0.89, 0.68, 0.40, 0.14, 0.02, -0.02, -0.02, 0.00, 0.00],
+    [-0.02, -0.12, -0.22, -0.26, -0.22, -0.08, 0.15, 0.38, 0.60, 0.58, 0.39, 0.23, 0.11, 0.04, 0.02],
+])  # fmt: skip
+T_LOOP = np.array([
+    [0.00, 0.01, 0.02, 0.04, 0.06, 0.10, 0.17, 0.26, 0.34, 0.29, 0.17, 0.05],
+    [0.00, 0.01, 0.01, 0.02, 0.04, 0.06, 0.10, 0.16, 0.24, 0.21, 0.13, 0.04],
+    [-0.02, -0.04, -0.04, -0.05, -0.07, -0.09, -0.12, -0.15, -0.17, -0.12, -0.07, -0.02],
+])  # fmt: skip
+P_LOOP = np.array([
+    [0.013, 0.020, 0.040, 0.060, 0.060, 0.038],
+    [0.030, 0.052, 0.090, 0.100, 0.070, 0.040],
+    [-0.018, -0.030, -0.040, -0.020, 0.004, 0.010],
+])  # fmt: skip
+
+# I II V1 … V6 from (x, y, z): Dower's torso and the pooled regression of the records on their Kors VCG, averaged under Kors · M = 1.
+LEAD_FIELD = np.array([
+    [0.76, -0.25, -0.02],
+    [0.15, 1.03, -0.08],
+    [-0.45, -0.25, -0.96],
+    [0.33, -0.84, -1.87],
+    [0.92, -0.44, -1.69],
+    [1.14, 0.08, -0.78],
+    [1.06, 0.23, -0.20],
+    [0.80, 0.27, 0.14],
+])  # fmt: skip
+LEAD_SPREAD = np.array([0.25, 0.06, 0.26, 0.62, 0.42, 0.32, 0.24, 0.16])
+# The heart's surface is nearer to V2–V4 than a dipole is: what these leads see beyond it, per unit of the near-field sources.
+NEAR_FIELD = np.array([[0.0, 0.0], [0.0, 0.0], [-0.35, -0.25], [1.0, -0.35], [0.25, 0.9], [-0.45, 0.8], [-0.30, 0.1], [-0.1, -0.2]])
+
+_BACK = np.linalg.pinv(KORS)
+_UNSEEN = np.eye(8) - _BACK @ KORS  # changes of a lead field that leave the Kors VCG as it is
+
+
+@dataclass(frozen=True, eq=False)
+class Heart:
+    """The waves of one kind of beat: control points (component=5, point) in mV, and intervals in s."""
+
+    p: np.ndarray
+    qrs: np.ndarray
+    st_t: np.ndarray
+    p_seconds: float
+    pr: float
+    qrs_seconds: float
+    qtc: float
+    """QT at 60/min (Fridericia)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """One person at one visit.
+
+    field : (8, 5) from (x, y, z, near, near) to I II V1 … V6
+    heart : waves of a normally conducted sinus beat, before any finding
+    rate : resting sinus rate, 1/min; rr_sd : spread of RR over 10 s, s
+    breathing : rate 1/s; tilt : rotation vector of the heart at full inspiration, rad
+    electrodes : how good the contact of RA LA LL V1 … V6 is: factor on noise
+    """
+
+    age: int
+    sex: str
+    heart: Heart
+    field: np.ndarray
+    rate: float
+    rr_sd: float
+    breathing: float
+    tilt: np.ndarray
+    electrodes: np.ndarray
+
+
+def rotation(vector: np.ndarray) -> np.ndarray:
+    """The 3×3 matrix that turns about ``vector`` by its length (rad)."""
+    angle = float(np.linalg.norm(vector))
+    if angle == 0.0:
+        return np.eye(3)
+    x, y, z = vector / angle
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * (cross @ cross)
+
+
+def turned(control: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The dipole rows of a wave turned by a 3×3 matrix, its near-field rows as they were."""
+    return np.concatenate([matrix @ control[:3], control[3:]])
+
+
+def _smooth(rng: np.random.Generator, shape: tuple[int, int], width: float) -> np.ndarray:
+    """Unit-variance noise along the last axis with a correlation over about ``width`` points."""
+    reach = int(np.ceil(3 * width))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
+    kernel /= np.sqrt((kernel**2).sum())
+    white = rng.standard_normal((shape[0], shape[1] + 2 * reach))
+    return np.stack([np.convolve(row, kernel, mode="valid") for row in white])
+
+
+def _bent(rng: np.random.Generator, loop: np.ndarray, amount: float, near: float, delay: float) -> np.ndarray:
+    """A person's version (5, point) of a mean loop (3, point): earlier or later, bent where it is large, with a near field."""
+    n_points = loop.shape[1]
+    where = np.arange(n_points) - delay * np.sin(np.pi * (np.arange(n_points) + 0.5) / n_points)
+    late = np.stack([np.interp(where, np.arange(n_points), row) for row in loop])
+    size = np.sqrt((loop**2).sum(axis=0))
+    size = np.convolve(np.pad(size, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
+    near_size = size * np.sin(np.pi * (np.arange(n_points) + 1.0) / (n_points + 1.0))
+    bend = amount * size * _smooth(rng, (3, n_points), 1.1)
+    bend[1] = 0.75 * bend[1] + 0.5 * bend[0]  # left and down go together: the heart's axis lies between them
+    return np.concatenate([late + bend, near * near_size * _smooth(rng, (2, n_points), 1.3)])
+
+
+def draw_person(rng: np.random.Generator) -> Person:
+    """A person as nature and age made them; ``at_visit`` makes the day."""
+    age = int(np.clip(np.round(rng.normal(57, 18)), 18, 95))
+    sex = "female" if rng.random() < 0.48 else "male"
+    woman = sex == "female"
+    years = age - 45.0
+
+    turn = rng.normal(0.0, np.radians([17.0, 15.0, 12.0]))
+    turn[2] -= np.radians(0.5) * years
+    common = rng.standard_normal()
+    qrs_scale = np.exp(0.20 * common + 0.08 * rng.standard_normal() - 0.0025 * years - (0.04 if woman else -0.03))
+    t_scale = np.exp(0.16 * common + 0.24 * rng.standard_normal() - 0.0035 * years - (0.14 if woman else -0.12))
+    qrs = qrs_scale * turned(_bent(rng, QRS_LOOP, 0.20, 0.10, rng.normal(0.0, 0.7)), rotation(turn))
+    t_turn = 0.45 * turn + rng.normal(0.0, np.radians([13.0, 13.0, 8.0]))
+    st_t = t_scale * turned(_bent(rng, T_LOOP, 0.12, 0.10, rng.normal(0.0, 0.35)), rotation(t_turn))
+    early = max(0.0, 1.0 - (age - 18) / 40) * (0.35 if woman else 1.0)  # young men's ST begins above the line
+    st_t[:3, 1:7] += 0.03 * early * np.array([[0.3], [0.2], [-1.0]])
+    p_turn = 0.35 * turn + rng.normal(0.0, np.radians([20.0, 18.0, 13.0]))
+    p = np.exp(rng.normal(0.0, 0.22)) * turned(_bent(rng, P_LOOP, 0.18, 0.08, rng.normal(0.0, 0.2)), rotation(p_turn))
+
+    heart = Heart(
+        p=p,
+        qrs=qrs,
+        st_t=st_t,
+        p_seconds=0.001 * float(np.clip(rng.normal(111 + 0.4 * (age - 26), 11), 80, 160)),
+        pr=0.001 * float(np.clip(rng.normal(141 + 0.5 * (age - 26), 17), 112, 196)),
+        qrs_seconds=0.001 * float(np.clip(rng.normal(100 + 0.2 * (age - 26) + (-4 if woman else 4), 7.5), 78, 118)),
+        qtc=0.001 * float(np.clip(rng.normal(399 + 0.6 * (age - 26) + (5 if woman else -4), 15), 352, 447 if not woman else 457)),
+    )
+    noise = LEAD_SPREAD[:, None] * rng.standard_normal((8, 3)) * np.array([0.7, 0.8, 1.1])
+    noise[2:] = 0.75 * noise[2:] + 0.35 * np.roll(noise[2:], 1, axis=0)  # neighbouring electrodes see neighbouring things
+    field = np.concatenate([LEAD_FIELD + _UNSEEN @ noise, NEAR_FIELD * rng.normal(1.0, 0.25, (8, 1))], axis=1)
+    return Person(
+        age=age,
+        sex=sex,
+        heart=heart,
+        field=field,
+        rate=float(np.exp(rng.normal(np.log(69.0 if woman else 66.0), 0.12))),
+        rr_sd=float(0.034 * np.exp(-(age - 26) / 50 + 0.5 * rng.standard_normal())),
+        breathing=float(rng.uniform(0.18, 0.32)),
+        tilt=rng.normal(0.0, np.radians(1.6), 3),
+        electrodes=np.exp(rng.normal(0.0, 0.2, 9)),
+    )
+
+
+def at_visit(person: Person, rng: np.random.Generator) -> Person:
+    """The same person on another day: electrodes a little elsewhere, another posture, rate, autonomic tone and repolarisation."""
+    heart = person.heart
+    lie = rng.normal(0.0, np.radians([4.0, 4.0, 3.5]))
+    gain = np.exp(rng.normal(0.0, 0.07))
+    t_gain = gain * np.exp(rng.normal(0.0, 0.18))
+    size = np.sqrt((heart.st_t[:3] ** 2).sum(axis=0))
+    today = np.zeros_like(heart.st_t)
+    today[:3] = 0.10 * size * _smooth(rng, (3, size.size), 1.5)
+    st_t = t_gain * (turned(heart.st_t, rotation(lie + rng.normal(0.0, np.radians(6.0), 3))) + today)
+    p = gain * np.exp(rng.normal(0.0, 0.12)) * turned(heart.p, rotation(lie + rng.normal(0.0, np.radians(7.0), 3)))
+    field = person.field.copy()
+    # A chest electrode set down elsewhere sees part of what its neighbours see: 1–2 cm of the 3–5 cm between them.
+    shift = rng.normal(0.0, 0.16, 6)
+    chest = person.field[2:]
+    towards = np.where((shift > 0)[:, None], np.roll(chest, -1, axis=0), np.roll(chest, 1, axis=0))
+    towards[0 if shift[0] < 0 else 5] = chest[0 if shift[0] < 0 else 5]
+    towards[5] = chest[4] if shift[5] < 0 else chest[5]
+    field[2:] += np.abs(shift)[:, None] * (towards - chest)
+    field[2:, 1] += rng.normal(0.0, 0.10, 6)  # a rib space too high or too low
+    return replace(
+        person,
+        heart=replace(
+            heart,
+            p=p,
+            qrs=gain * turned(heart.qrs, rotation(lie)),
+            st_t=st_t,
+            pr=heart.pr * float(np.exp(rng.normal(0.0, 0.03))),
+            qtc=heart.qtc * float(np.exp(rng.normal(0.0, 0.012))),
+        ),
+        field=field,
+        rate=person.rate * float(np.exp(rng.normal(0.0, 0.09))),
+        rr_sd=person.rr_sd * float(np.exp(rng.normal(0.0, 0.3))),
+        electrodes=person.electrodes * float(np.exp(rng.normal(0.0, 0.35))) * np.exp(rng.normal(0.0, 0.25, 9)),
+        tilt=person.tilt * rng.uniform(0.5, 1.5),
+    )

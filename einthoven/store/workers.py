@@ -1,0 +1,178 @@
+"""Running the jobs of an ingest: in this process, in processes of our own that may die, or by anybody's Executor."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from dataclasses import replace
+
+from einthoven.errors import StoreError
+from einthoven.store.shard import Job, Made, make_shard
+
+TRIES = 3
+"""Times that a file may end the process that reads it before it is rejected."""
+
+_LOOK = 0.5  # seconds between two looks at how far the workers are
+
+
+def available() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_here(jobs: Iterable[Job], tick: Callable[[int], None]) -> Iterator[Made]:
+    """One job after the other in this process. ``tick(n)`` is told of n more recordings."""
+    for job in jobs:
+        yield make_shard(job, lambda: tick(1))
+
+
+def run_by(executor: Executor, jobs: Iterator[Job], n_at_once: int, tick: Callable[[int], None]) -> Iterator[Made]:
+    """By an executor that is not ours (dask's, an MPI pool's, …) and that restarts its own workers.
+
+    Raises StoreError when the executor gives up; what is done stays done.
+    """
+    under_way: set[Future[Made]] = set()
+    try:
+        while True:
+            while len(under_way) < n_at_once and (job := next(jobs, None)) is not None:
+                under_way.add(executor.submit(make_shard, job))
+            if not under_way:
+                return
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            for future in done:
+                made = future.result()
+                tick(made.n_records + made.n_rejected)
+                yield made
+    except BrokenExecutor as error:
+        raise StoreError(f"the executor lost its workers ({error}); run the same ingest again, it goes on where it was") from error
+    finally:
+        for future in under_way:
+            future.cancel()
+
+
+def run_in_processes(jobs: Iterator[Job], n_workers: int, tick: Callable[[int], None]) -> Iterator[Made]:
+    """By fresh processes of this machine; a worker that dies loses nothing.
+
+    When one dies, the shards that had begun are made again one at a time, in a process of their own. A file that ends even
+    that process TRIES times is rejected, and its shard is made without it.
+    """
+    progress = _Progress(tick)
+    waiting: deque[Job] = deque()
+    under_way: dict[Future[Made], Job] = {}
+    pool = _pool(n_workers)
+    try:
+        while True:
+            while len(under_way) < 2 * n_workers:  # a worker should find its next job waiting
+                job = waiting.popleft() if waiting else next(jobs, None)
+                if job is None:
+                    break
+                job.journal.unlink(missing_ok=True)  # one of an earlier run
+                try:
+                    under_way[pool.submit(make_shard, job)] = job
+                except BrokenExecutor:
+                    waiting.appendleft(job)
+                    break
+            if not under_way and not waiting:
+                return
+            done, _ = wait(under_way, timeout=_LOOK, return_when=FIRST_COMPLETED)
+            progress.look(under_way.values())
+            broken = not under_way or any(isinstance(future.exception(), BrokenExecutor) for future in done)
+            if broken:
+                pool.shutdown(wait=True, cancel_futures=True)
+                done = set(under_way)
+            lost = []
+            for future in done:
+                job = under_way.pop(future)
+                if future.cancelled() or isinstance(future.exception(), BrokenExecutor):
+                    lost.append(job)
+                else:
+                    progress.finished(job)
+                    yield future.result()
+            if broken:
+                suspects = [job for job in lost if job.journal.exists()] or lost
+                waiting.extend(job for job in lost if job not in suspects)
+                for job in suspects:
+                    made = _alone(job)
+                    progress.finished(job)
+                    yield made
+                pool = _pool(n_workers)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _alone(job: Job) -> Made:
+    """One job in a process of its own, however often that process dies; files that kill it are blamed and left out."""
+    deaths: Counter[int | None] = Counter()
+    while True:
+        job.journal.unlink(missing_ok=True)
+        with _pool(1) as pool:
+            try:
+                return pool.submit(make_shard, job).result()
+            except BrokenExecutor:
+                position = _position(job)
+        deaths[position] += 1
+        if deaths[position] < TRIES:
+            continue
+        if position is None:
+            raise StoreError(
+                "processes for ingest die before they begin. A script that calls ingest needs `if __name__ == '__main__':` around "
+                "the call; or give workers=1 to do without processes"
+            )
+        reason = f"ended the process that read it, {TRIES} times (killed for memory, or a crash in the code that reads it)"
+        job = replace(job, blamed={**job.blamed, position: reason})
+
+
+def _position(job: Job) -> int | None:
+    """Which of the job's recordings its worker was at; None when it had not begun."""
+    try:
+        return int(job.journal.read_bytes().split(b"\n")[0])
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+class _Progress:
+    """Tells ``tick`` how many more recordings the workers have gone through, from what they note down."""
+
+    def __init__(self, tick: Callable[[int], None]):
+        self.tick = tick
+        self.seen: Counter[int] = Counter()
+
+    def look(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            self._reached(job.shard, _position(job) or 0)
+
+    def finished(self, job: Job) -> None:
+        self._reached(job.shard, len(job.refs))
+        del self.seen[job.shard]
+
+    def _reached(self, shard: int, n: int) -> None:
+        if n > self.seen[shard]:
+            self.tick(n - self.seen[shard])
+            self.seen[shard] = n
+
+
+def _pool(n_workers: int) -> ProcessPoolExecutor:
+    # spawn, not fork: the caller may have threads (a progress display, torch), and a fork copies their locks as they are
+    import multiprocessing
+
+    return ProcessPoolExecutor(n_workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker)
+
+
+def _begin_worker() -> None:
+    """Ctrl-C is the parent's to answer; and a worker whose parent was killed ends, instead of waiting for work for ever."""
+    import multiprocessing
+    import signal
+    from multiprocessing.connection import wait as wait_for
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def end_with_parent() -> None:
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=end_with_parent, daemon=True).start()

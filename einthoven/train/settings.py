@@ -1,0 +1,105 @@
+"""How a run is trained: the typed settings that every recipe has. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Optim(BaseModel):
+    """The optimiser and which parameters learn how fast."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["adamw", "adam_legacy"] = Field("adamw", description="adamw, or adam_legacy: fairseq's, with eps inside the bias correction")
+    lr: float = Field(5e-5, gt=0, description="peak learning rate")
+    betas: tuple[float, float] = Field((0.9, 0.98), description="decay of the two moments")
+    eps: float = Field(1e-6, ge=0, description="added to the root of the second moment")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
+    decay_all: bool = Field(True, description="weight decay on norms, biases and vectors too, as in fairseq; false: on matrices and kernels alone")
+    layer_decay: float | None = Field(None, gt=0, le=1, description="learning rate of each encoder layer relative to the one above it")
+    head_lr: float | None = Field(None, gt=0, description="peak learning rate of all that is not the encoder; default: lr")
+
+    @model_validator(mode="after")
+    def _betas(self) -> Optim:
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas: expected two numbers from 0 to below 1, got {self.betas}")
+        return self
+
+
+class Schedule(BaseModel):
+    """The learning rate over the updates, as a factor on its peak (``schedule.py``)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["constant", "fixed", "tri_stage", "step", "cosine"] = Field(
+        "constant", description="constant; fixed (per epoch); tri_stage (rise, hold, exponential fall); step; cosine"
+    )
+    warmup: int = Field(0, ge=0, description="updates over which the rate rises; with tri_stage see phases")
+    warmup_from: float | None = Field(None, ge=0, le=1, description="factor at the first update; default: 1/warmup (tri_stage: 0.01, step: 0)")
+    phases: tuple[float, float, float] | None = Field(None, description="tri_stage: shares of rise, hold and fall in all updates")
+    hold: int = Field(0, ge=0, description="tri_stage without phases: updates at the peak")
+    fall: int = Field(0, ge=0, description="tri_stage without phases: updates from the peak to final")
+    final: float | None = Field(None, ge=0, le=1, description="lowest factor, at the end of tri_stage (0.01), cosine (0) or step (0)")
+    per_epoch: tuple[float, ...] = Field((1.0,), min_length=1, description="fixed: factors of the first epochs, the last one stays")
+    shrink_from: int | None = Field(None, ge=1, description="fixed: first epoch (from 1) from which the rate shrinks every epoch")
+    shrink: float = Field(0.1, gt=0, le=1, description="fixed: factor of each shrinking")
+    period: int = Field(25_000, ge=1, description="step: updates between two falls")
+    decay: float = Field(0.5, gt=0, le=1, description="step: factor of each fall")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Schedule:
+        if self.phases is not None:
+            if self.name != "tri_stage":
+                raise ValueError(f"phases belong to tri_stage, the schedule is {self.name}")
+            if min(self.phases) < 0 or abs(sum(self.phases) - 1) > 1e-9:
+                raise ValueError(f"phases: expected three shares that sum to 1, got {self.phases}")
+            if self.warmup or self.hold or self.fall:
+                raise ValueError("give tri_stage either phases or warmup, hold and fall, not both")
+        elif self.name == "tri_stage" and not (self.warmup or self.hold or self.fall):
+            raise ValueError("tri_stage needs phases (for example [0.1, 0.4, 0.5]), or warmup, hold and fall in updates")
+        if self.name == "tri_stage" and self.final == 0:
+            raise ValueError("tri_stage falls exponentially and never reaches 0: expected final > 0")
+        return self
+
+
+class Settings(BaseModel):
+    """What the training loop needs to know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(1, ge=0, description="of every random choice in the run")
+    steps: int | None = Field(None, ge=1, description="updates to make; give this or epochs")
+    epochs: float | None = Field(None, gt=0, description="passes over the data; give this or steps")
+    batch: int = Field(64, ge=1, description="items per update, over all processes and micro-batches (an item is a segment, or a pair of them)")
+    accumulate: int = Field(1, ge=1, description="micro-batches whose gradients make one update")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the device computes in it, else fp32")
+    clip: float | None = Field(None, gt=0, description="largest norm of the gradient; none: no clipping")
+    optim: Optim = Field(Optim(), description="optimiser")
+    schedule: Schedule = Field(Schedule(), description="learning rate over the updates")
+    frozen_steps: int = Field(0, ge=0, description="updates at the beginning in which the encoder does not learn")
+    ema: float | None = Field(None, gt=0, lt=1, description="decay of an average of the weights, which is then validated and exported; none: off")
+    workers: int = Field(0, ge=0, description="processes that read data; the result does not depend on it")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    save_every: int = Field(1000, ge=1, description="updates between two checkpoints")
+    keep: int = Field(2, ge=1, description="newest checkpoints that are kept, beside the best one")
+    validate_every: int | None = Field(None, ge=1, description="updates between two validations; default: once an epoch")
+    metric: str = Field("loss", description="validation metric that chooses the best checkpoint")
+    maximise: bool = Field(False, description="whether a larger metric is better")
+    patience: int | None = Field(None, ge=1, description="validations without a better metric after which training stops; none: never")
+    log_every: int = Field(50, ge=1, description="updates between two lines of metrics.jsonl")
+    sharded: bool = Field(False, description="spread weights and optimiser over the processes (fully_shard), for models that one device cannot hold")
+    compile: bool = Field(False, description="compile the encoder's layers with torch.compile")
+    tensorboard: bool = Field(False, description="write TensorBoard logs too")
+    strict: bool = Field(False, description="stop, instead of warning, when a parameter never learns or a representation has collapsed")
+
+    @model_validator(mode="after")
+    def _length(self) -> Settings:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(f"expected exactly one of steps and epochs, got steps={self.steps}, epochs={self.epochs}")
+        if self.accumulate > self.batch:
+            raise ValueError(f"accumulate={self.accumulate} is more than batch={self.batch}: a micro-batch would be empty")
+        if self.sharded and self.ema is not None:
+            raise ValueError("sharded and ema exclude each other: set one of them")
+        return self

@@ -1,0 +1,80 @@
+"""The recipes themselves: published hyper-parameters, the keys that everybody uses, and what a wrong one is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from einthoven.errors import RecipeError
+from einthoven.leads import TWELVE
+from einthoven.recipes import FINETUNE, PRETRAIN, RECIPES, recipe
+from einthoven.recipes.compose import compose
+from einthoven.recipes.show import as_yaml
+
+COMMON = ["data=store", "run=r", "seed=3", "steps=5", "batch=4", "workers=1", "device=cpu", "precision=fp32", "save_every=2",
+          "optim.lr=1e-4", "encoder=tiny", "augment=[random_lead_mask]", "leads=[II, v1]", "split=all", "init=x.pt"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_keys_that_everybody_uses_mean_the_same_in_every_recipe(name):
+    made = recipe(name, COMMON)
+    assert (made.seed, made.steps, made.epochs, made.batch, made.workers, made.device, made.precision) == (3, 5, None, 4, 1, "cpu", "fp32")
+    assert (made.optim.lr, made.encoder.size, made.augment[0].name, made.leads, made.split, made.init) == (1e-4, "tiny", "random_lead_mask", ("II", "V1"), "all", "x.pt")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_printed_recipe_is_a_recipe_file_that_gives_the_same_recipe(name, tmp_path):
+    made = recipe(name, COMMON)
+    (tmp_path / "mine.yaml").write_text(as_yaml(made))
+    assert yaml.safe_load(as_yaml(made))["base"] == name
+    assert compose(RECIPES, "mine", [], tmp_path) == made
+
+
+def test_w2v_cmsc_rlm_has_the_published_hyper_parameters():
+    # Oh et al. 2022 and ECG-FM: 64 pairs × 4 GPUs × 2 accumulated, Adam 5e-5 (0.9, 0.98) 1e-6, decay 0.01, 200 epochs, masks 0.65 × 10.
+    made = recipe("w2v_cmsc_rlm")
+    assert (made.batch, made.settings().accumulate, made.epochs) == (512, 8, 200)
+    assert made.optim.model_dump(include={"lr", "betas", "eps", "weight_decay"}) == {"lr": 5e-5, "betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.01}
+    assert (made.mask_prob, made.mask_length, made.negatives, made.codes, made.codebooks, made.target_dim) == (0.65, 10, 100, 320, 2, 256)
+    assert (made.diversity_weight, made.penalty_weight, made.encoder.feature_grad_mult, made.seconds, made.leads) == (0.1, 10.0, 0.1, 5.0, TWELVE)
+
+
+def test_a_variant_is_a_difference():
+    one, other = recipe("w2v_cmsc").model_dump(), recipe("w2v_cmsc_rlm").model_dump()
+    assert {key for key in one if one[key] != other[key]} == {"name", "augment"}
+
+
+def test_a_small_batch_is_not_split():
+    assert recipe("w2v_cmsc", ["batch=16"]).settings().accumulate == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("leads=[I, V9]", "unknown lead V9"),
+        ("leads=[II, ii]", "named twice"),
+        ("augment=[shear]", "random_lead_mask"),
+        ("scaling=zscore", "record_zscore"),
+        ("steps=0", "greater than or equal to 1"),
+        ("optim.lr=fast", "optim.lr"),
+        ("encode=tiny", "did you mean encoder"),
+        ("lr=1", "did you mean optim.lr"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key(override, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe("w2v_cmsc_rlm", [override])
+
+
+def test_a_command_takes_only_its_own_recipes():
+    with pytest.raises(RecipeError, match="there is no recipe 'diagnosis'"):
+        recipe("diagnosis", of=PRETRAIN)
+    assert set(PRETRAIN) | set(FINETUNE) == set(RECIPES)
+
+
+def test_composing_a_recipe_imports_no_torch():
+    code = "from einthoven.recipes import recipe; recipe('w2v_cmsc_rlm', ['encoder=tiny']); import sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
