@@ -57,7 +57,7 @@ def progress_bar(what: str) -> Any:
         with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
             task = progress.add_task(what, total=None, rate="")
 
-            def report(done: int, total: int) -> None:
+            def report(done: int, total: int | None) -> None:
                 speed = progress.tasks[task].speed
                 progress.update(task, completed=done, total=total, rate=f"{speed:.0f}/s" if speed else "")
 
@@ -114,10 +114,10 @@ def ingest(
         first, slash, count = shards.partition("/")
         if not (slash and first.isdigit() and count.isdigit() and 1 <= int(first) <= int(count)):
             raise EinthovenError(f"--shards: expected i/n with 1 <= i <= n, such as 3/16; got {shards}")
-        part = (int(first), int(count))
+        part = (int(first) - 1, int(count))
     options = {"subset": tuple(subset.split(","))} if subset else {}
     with progress_bar("ingesting") as report:
-        summary = run(source, path, store, fs=fs, resampling=resampling, workers=workers or cores(), shards=part, progress=report, source_options=options)
+        summary = run(source, path, store, fs=fs, resampling=resampling, workers=workers or cores(), shards=part, progress=lambda at: report(at.n_done, at.n_total), source_options=options)
     print(summary)
 
 
@@ -129,14 +129,17 @@ def split(
     seed: Annotated[int, typer.Option(help="the same seed gives the same split")] = 1,
 ) -> None:
     """Divide a store into train, valid and test, always by patient."""
+    from einthoven.store.read import Store
     from einthoven.store.split import assign
+    from einthoven.store.split import split as divide
 
     try:
         shares = tuple(float(share) for share in fractions.split(","))
     except ValueError:
         raise EinthovenError(f"--fractions: expected three numbers such as 0.8,0.1,0.1; got {fractions}") from None
-    counts = assign(store, strategy=strategy, fractions=shares, seed=seed)
-    print(", ".join(f"{name} {count}" for name, count in counts.items()))
+    column = divide(Store(store), strategy=strategy, fractions=shares, seed=seed)
+    assign(store, column, {"strategy": strategy, "fractions": shares, "seed": seed, "by": "patient"})
+    print(", ".join(f"{name} {(column == name).sum()}" for name in ("train", "valid", "test")))
 
 
 @app.command(name="store")

@@ -41,7 +41,7 @@ ingest folder code15-wfdb
 if [ -d "$out/store-ptb-xl" ]; then
     run "$out/pretrain-ptb-xl" pretrain w2v_cmsc_rlm data="$out/store-ptb-xl" encoder=tiny steps=300 batch=16 optim.lr=5e-4
     run "$out/diagnosis-ptb-xl" finetune diagnosis data="$out/store-ptb-xl" init="$out/pretrain-ptb-xl" classes=ptbxl_super \
-        epochs=20 batch=16 optim.lr=1e-3 encoder.feature_grad_mult=1
+        epochs=20 batch=16 optim.lr=1e-3 encoder.extractor_gradient=1
     "$einthoven" evaluate "$out/diagnosis-ptb-xl" data="$out/store-ptb-xl" split=test
     find "$folder/ptb-xl" -name '*.hea' | sort | head -3 | tr '\n' '\0' |
         xargs -0 "$einthoven" predict "$out/diagnosis-ptb-xl" --out "$out/ptb-xl.json" --html "$out/ptb-xl.html"
@@ -51,7 +51,7 @@ fi
 if [ -d "$out/store-cinc2021" ]; then
     run "$out/pretrain-cinc2021" pretrain w2v_cmsc_rlm data="$out/store-cinc2021" encoder=tiny steps=100 batch=16 optim.lr=5e-4
     run "$out/diagnosis-cinc2021" finetune diagnosis data="$out/store-cinc2021" init="$out/pretrain-cinc2021" classes=cinc2021 \
-        epochs=30 batch=16 optim.lr=1e-3 encoder.feature_grad_mult=1
+        epochs=30 batch=16 optim.lr=1e-3 encoder.extractor_gradient=1
     "$einthoven" evaluate "$out/diagnosis-cinc2021" data="$out/store-cinc2021" split=test
     find "$folder/cinc2021" -name '*.hea' | sort | head -3 | tr '\n' '\0' |
         xargs -0 "$einthoven" predict "$out/diagnosis-cinc2021" --out "$out/cinc2021.json" --html "$out/cinc2021.html"

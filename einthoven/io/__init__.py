@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from einthoven.io import mat, wfdb
 from einthoven.leads import LIMB, TWELVE, canonical
 from einthoven.record import Record
 
-__all__ = ["READERS", "ecg_leads", "read", "recognise"]
+__all__ = ["READERS", "ecg_leads", "is_annotation", "read", "recognise"]
 
 READERS: dict[str, Callable[..., Record]] = {
     "WFDB": wfdb.read,
@@ -23,7 +24,6 @@ _MAGIC = [
     (0, b"\x89HDF\r\n\x1a\n", "HDF5"),
     (0, b"MATLAB 7.3", "MATLAB 7.3 (HDF5)"),
     (128, b"DICM", "DICOM"),
-    (16, b"SCPECG", "SCP-ECG"),
     (0, b"ISHNE1.0", "ISHNE Holter"),
     (0, b"ANN  1.0", "ISHNE annotations"),
     (0, b"0       ", "EDF"),
@@ -38,14 +38,18 @@ _MAGIC = [
     (0, b"\x80\x02", "Python pickle"),
     (0, b"\x80\x04", "Python pickle"),
 ]
-_XML_ROOTS = [
-    ("<RestingECG", "GE MUSE XML"),
-    ("<CardiologyXML", "GE CardioSoft XML"),
-    ("<sapphire", "GE Sapphire XML"),
-    ("restingecgdata", "Philips SierraECG XML"),
-    ("AnnotatedECG", "HL7 aECG XML"),
-    ("schiller", "Schiller XML"),
-]
+_XML_ROOTS = {
+    "restingecg": "GE MUSE XML",
+    "cardiologyxml": "GE CardioSoft XML",
+    "sapphire": "GE Sapphire XML",
+    "restingecgdata": "Philips SierraECG XML",
+    "annotatedecg": "HL7 aECG XML",
+    "com.xiriuz.sema.xml.schilleredi.schilleredi": "Schiller EDI XML",
+    "html": "HTML",
+}
+
+
+_PRINTABLE = bytes([*b"\t\r\n\f", *range(32, 127), *range(160, 256)])
 
 
 def recognise(path: Path | str) -> str:
@@ -60,7 +64,7 @@ def recognise(path: Path | str) -> str:
         raise FormatError(f"{path}: is empty.")
     if not path.is_file():
         return "WFDB"
-    head = path.read_bytes() if path.stat().st_size <= 4096 else _head(path)
+    head = _head(path)
     if path.suffix.lower() == ".hea":
         kind = _looks_like(head)
         if kind is None or kind == "text":
@@ -71,6 +75,10 @@ def recognise(path: Path | str) -> str:
     if mat.is_mat(head):
         return "MATLAB"
     kind = _looks_like(head)
+    if header is not None and is_annotation(path):
+        raise FormatError(
+            f"{path}: lies beside the WFDB record {header.name} without being its signal (an annotation?); name {header.name}."
+        )
     if kind is None and path.suffix.lower() == ".dat":
         raise FormatError(f"{path}: a WFDB signal file is read by its header, and {path.stem}.hea is not there.")
     what = f"it looks like {kind}" if kind else "its content is of no kind that we know"
@@ -92,6 +100,12 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
         raise FormatError(f"{error.filename or path}: cannot be read: {error.strerror or error}.") from error
 
 
+def is_annotation(path: Path) -> bool:
+    """Whether a file lies beside a WFDB header of its name and is of no format of its own: annotations (``.atr``, ``.avf``), notes."""
+    is_beside = path.suffix.lower() not in (".hea", ".dat", ".mat") and path.with_suffix(".hea").is_file()
+    return is_beside and _looks_like(_head(path)) in (None, "text")
+
+
 def ecg_leads(record: Record) -> tuple[str, ...]:
     """The names of a record's ECG leads, in its order: known lead names, else every channel in a unit of voltage that is not named as
     another signal (pressure, respiration, pulse wave)."""
@@ -102,7 +116,28 @@ def ecg_leads(record: Record) -> tuple[str, ...]:
     return tuple(name for name in record.leads if name not in units and not name.upper().startswith(_OTHER))
 
 
-_ECG = {*TWELVE, *LIMB, "X", "Y", "Z", "V", "V7", "V8", "V9", "V3R", "V4R", "V5R", "V6R", "ML", "MLI", "MLII", "MLIII", "MCL1", "CM5", "ECG"}
+_ECG = {
+    *TWELVE,
+    *LIMB,
+    "X",
+    "Y",
+    "Z",
+    "V",
+    "V7",
+    "V8",
+    "V9",
+    "V3R",
+    "V4R",
+    "V5R",
+    "V6R",
+    "ML",
+    "MLI",
+    "MLII",
+    "MLIII",
+    "MCL1",
+    "CM5",
+    "ECG",
+}
 _OTHER = ("RESP", "PLETH", "PPG", "ABP", "ART", "PAP", "CVP", "ICP", "BP", "SPO2", "CO2", "EEG", "EMG", "EOG", "ACC", "NASAL", "FLOW")
 
 
@@ -121,10 +156,13 @@ def _looks_like(head: bytes) -> str | None:
     for offset, magic, name in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return name
+    # SCP-ECG has no magic in its older versions: section 0 follows a checksum and the file's length, and its own length stands in it twice.
+    if len(head) >= 28 and head[8:10] == head[22:24] == b"\0\0" and head[10:14] == head[24:28] != b"\0\0\0\0":
+        return "SCP-ECG"
     wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
     text = head.decode("utf-16" if wide else "latin-1", errors="ignore").lstrip("\ufeffï»¿ \t\r\n")
     if text.startswith("<"):
-        known = (name for root, name in _XML_ROOTS if root.lower() in text.lower())
-        return next(known, "HTML" if "<html" in text.lower() else "XML of a kind we do not know")
-    printable = sum(byte in b"\t\r\n\f" or 32 <= byte < 127 or byte >= 160 for byte in head)
-    return "text" if printable >= 0.97 * len(head) and b"\0" not in head else None
+        root = re.search(r"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)", text)
+        return _XML_ROOTS.get(root[1].lower() if root else "", "XML of a kind we do not know")
+    odd = len(head.translate(None, _PRINTABLE))
+    return "text" if odd <= 0.03 * len(head) and b"\0" not in head else None

@@ -24,7 +24,9 @@ def unique_names(names: Sequence[str]) -> list[str]:
     return out
 
 
-def cut(record: Record, path: Path | str, *, leads: Sequence[str] | None = None, start: float | None = None, stop: float | None = None) -> Record:
+def cut(
+    record: Record, path: Path | str, *, leads: Sequence[str] | None = None, start: float | None = None, stop: float | None = None
+) -> Record:
     """The leads asked for, in that order, between start and stop (s). Raises FormatError where the file lacks one of them."""
     signal, names = record.signal, record.leads
     if leads is not None:

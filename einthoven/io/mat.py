@@ -111,15 +111,16 @@ def _fairseq_signals(path: Path, content: dict[str, Any]) -> Record:
 
 
 def _cpsc2018(path: Path, ecg: np.ndarray) -> Record:
-    if "data" not in (ecg.dtype.names or ()) or ecg.size != 1:
-        raise FormatError(f"{path}: expected one struct ECG with sex, age and data; its fields are {', '.join(ecg.dtype.names or ())}.")
+    names = ecg.dtype.names or ()
+    if "data" not in names or ecg.size != 1:
+        raise FormatError(f"{path}: expected one struct ECG with sex, age and data; its fields are {', '.join(names)}.")
     fields = ecg.reshape(-1)[0]
     signal = _matrix(path, "ECG.data", fields["data"])
     meta: dict[str, Any] = {}
-    if "sex" in ecg.dtype.names and np.size(fields["sex"]) == 1:
+    if "sex" in names and np.size(fields["sex"]) == 1:
         sex = _SEX.get(str(np.asarray(fields["sex"]).item()).lower())
         meta |= {"sex": sex} if sex else {}
-    if "age" in ecg.dtype.names and np.size(fields["age"]) == 1 and np.issubdtype(np.asarray(fields["age"]).dtype, np.number):
+    if "age" in names and np.size(fields["age"]) == 1 and np.issubdtype(np.asarray(fields["age"]).dtype, np.number):
         age = years(np.asarray(fields["age"]).item())
         meta |= {"age": age} if age is not None else {}
     return Record(signal.astype(np.float32), CPSC2018_FS, _lead_names(len(signal)), record=path.stem, meta=meta)

@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,6 @@ _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _FS = re.compile(rf"(?P<fs>{_NUMBER})(?:/{_NUMBER}(?:\({_NUMBER}\))?)?$")
 _FORMAT = re.compile(r"(?P<format>\d{1,3})(?:x(?P<per_frame>\d{1,6}))?(?::(?P<skew>\d{1,9}))?(?:\+(?P<offset>\d{1,12}))?$")
 _GAIN = re.compile(rf"(?P<gain>{_NUMBER})(?:\((?P<baseline>{_NUMBER})\))?(?:/(?P<unit>\S+))?$")
-_INTEGER = re.compile(r"[-+]?\d{1,12}$")
 
 
 def parse_header(text: str, path: Path | str) -> Header:
@@ -170,6 +168,7 @@ def _signal_line(line: str) -> Signal:
     )
 
 
+@lru_cache(maxsize=256)
 def _refuse_outside(file: str) -> None:
     """A header may name files in its own folder and below. One that climbs out could make us read anything on the machine."""
     parts = re.split(r"[/\\]", file)
@@ -189,15 +188,20 @@ def _format(text: str) -> tuple[str, int, int, int]:
 @lru_cache(maxsize=1024)
 def _gain(text: str) -> tuple[float, float | None, str]:
     found = _GAIN.match(text)
-    if found is None or not isfinite(float(found["gain"])) or (found["baseline"] and not isfinite(float(found["baseline"]))):
+    gain = float(found["gain"]) if found else 0.0
+    if found is None or not (gain == 0 or 1e-12 <= abs(gain) <= 1e12) or abs(float(found["baseline"] or 0)) > 2**40:
         raise ValueError(f"expected a gain such as 1000/mV or 1000(0)/mV; got {_short(text)}.")
-    return float(found["gain"]) or DEFAULT_GAIN, float(found["baseline"]) if found["baseline"] else None, found["unit"] or "mV"
+    return gain or DEFAULT_GAIN, float(found["baseline"]) if found["baseline"] else None, found["unit"] or "mV"
 
 
 def _integer(text: str, what: str) -> int:
-    if not _INTEGER.match(text):
-        raise ValueError(f"expected {what}, a whole number; got {_short(text)}.")
-    return int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = None
+    if value is None or abs(value) > 2**40:
+        raise ValueError(f"expected {what}, a whole number; got {_short(text)}.") from None
+    return value
 
 
 # ---------------------------------------------------------------- comments

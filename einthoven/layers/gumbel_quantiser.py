@@ -51,7 +51,16 @@ class GumbelQuantiser(nn.Module):
     temperature : (start, end, decay) of the soft-max's temperature over the updates
     """
 
-    def __init__(self, width: int, dim: int, n_codes: int = 320, groups: int = 2, *, shared: bool = False, temperature: tuple[float, float, float] = (2.0, 0.5, 0.999995)):
+    def __init__(
+        self,
+        width: int,
+        dim: int,
+        n_codes: int = 320,
+        groups: int = 2,
+        *,
+        shared: bool = False,
+        temperature: tuple[float, float, float] = (2.0, 0.5, 0.999995),
+    ):
         super().__init__()
         if dim % groups:
             raise ValueError(f"expected the quantised dimension to be a multiple of the groups; got dim={dim}, groups={groups}")

@@ -47,7 +47,9 @@ class Spans:
         return asdict(self)
 
 
-def span_mask(rows: int, frames: int, spans: Spans, rng: Rng, *, valid_frames: Sequence[int] | None = None, min_spans: int = 0) -> np.ndarray:
+def span_mask(
+    rows: int, frames: int, spans: Spans, rng: Rng, *, valid_frames: Sequence[int] | None = None, min_spans: int = 0
+) -> np.ndarray:
     """Draw a mask: (rows, frames) bool, with equally many True in every row.
 
     valid_frames : real frames of each row, before its padding, which is never masked; None: all are real
@@ -82,7 +84,11 @@ def _uniform(rng: Rng) -> float:
 
 def _integers(rng: Rng, low: float, high: float, size: int | None = None) -> Any:
     """Whole numbers in [low, high)."""
-    return rng.randint(int(low), int(high), size=size) if isinstance(rng, np.random.RandomState) else rng.integers(int(low), int(high), size=size)
+    return (
+        rng.randint(int(low), int(high), size=size)
+        if isinstance(rng, np.random.RandomState)
+        else rng.integers(int(low), int(high), size=size)
+    )
 
 
 def _span_lengths(n_spans: int, spans: Spans, rng: Rng) -> list[int]:

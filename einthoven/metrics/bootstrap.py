@@ -27,7 +27,9 @@ def groups_of(patient: Sequence | np.ndarray | None, n_records: int) -> np.ndarr
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
-def draw_weights(n_records: int, *, patient: Sequence | np.ndarray | None = None, draws: int = 1000, seed: int = 0, chunk: int = 50) -> Iterator[np.ndarray]:
+def draw_weights(
+    n_records: int, *, patient: Sequence | np.ndarray | None = None, draws: int = 1000, seed: int = 0, chunk: int = 50
+) -> Iterator[np.ndarray]:
     """How often each record was drawn, in chunks of (draw, record) int32."""
     group = groups_of(patient, n_records)
     n_groups = int(group.max()) + 1 if n_records else 0
@@ -40,7 +42,9 @@ def draw_weights(n_records: int, *, patient: Sequence | np.ndarray | None = None
         yield weight.astype(np.int32)[:, group]
 
 
-def bootstrap(statistic: Statistic, n_records: int, *, patient=None, draws: int = 1000, seed: int = 0, chunk: int = 50) -> dict[str, np.ndarray]:
+def bootstrap(
+    statistic: Statistic, n_records: int, *, patient=None, draws: int = 1000, seed: int = 0, chunk: int = 50
+) -> dict[str, np.ndarray]:
     """The statistic's values over the draws: name -> (draw, …)."""
     parts = [statistic(weight) for weight in draw_weights(n_records, patient=patient, draws=draws, seed=seed, chunk=chunk)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}

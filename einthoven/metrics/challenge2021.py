@@ -68,7 +68,9 @@ def reward_sums(positive: np.ndarray, label: np.ndarray, rewards: Rewards) -> np
     positive : (record, class) bool, the answers; label : (record, class) 1, 0 or NaN; both in the order of ``rewards``
     """
     if positive.shape != label.shape or label.shape[1] != len(rewards.classes):
-        raise ValueError(f"expected answers and labels of shape (record, class={len(rewards.classes)}); got {positive.shape} and {label.shape}")
+        raise ValueError(
+            f"expected answers and labels of shape (record, class={len(rewards.classes)}); got {positive.shape} and {label.shape}"
+        )
     known, true = ~np.isnan(label), label == 1
     inactive = np.zeros_like(true)
     inactive[:, rewards.sinus_rhythm] = True

@@ -43,7 +43,9 @@ class Evaluation:
 
     def to_json(self) -> str:
         """Strict JSON: what is not defined is null."""
-        return json.dumps(plain({"settings": self.settings, "summary": self.summary, "per_class": self.per_class}), indent=1, ensure_ascii=False)
+        return json.dumps(
+            plain({"settings": self.settings, "summary": self.summary, "per_class": self.per_class}), indent=1, ensure_ascii=False
+        )
 
     def to_csv(self) -> str:
         """The table per class; what is not defined is an empty cell."""
@@ -113,7 +115,11 @@ def evaluate(
         row |= {"n_known": len(known), "n_positive": int(known.sum()), "prevalence": float(known.mean()) if len(known) else math.nan}
         row["threshold"] = float(scorer.thresholds[column])
         for name in BY_CLASS:
-            row |= {name: float(point[name][column]), f"{name}_low": float(ends[name][0][column]), f"{name}_high": float(ends[name][1][column])}
+            row |= {
+                name: float(point[name][column]),
+                f"{name}_low": float(ends[name][0][column]),
+                f"{name}_high": float(ends[name][1][column]),
+            }
         per_class.append(row)
     n_groups = int(groups_of(patient, scorer.n_records).max()) + 1 if scorer.n_records else 0
     settings = {

@@ -63,7 +63,7 @@ class Ranking:
         group = np.cumsum(np.diff(probability, prepend=np.inf) != 0) - 1
         ends = np.append(new[1:], len(probability))
         self.at = np.flatnonzero(positive)
-        self.start, self.end = (new[group[self.at]], ends[group[self.at]]) if len(self.at) else (self.at, self.at)
+        self.start, self.end = new[group[self.at]], ends[group[self.at]]
         n_positive = np.concatenate([[0], np.cumsum(positive)])
         self.positive_start, self.positive_end = n_positive[self.start], n_positive[self.end]
         self.threshold = probability[self.at]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 from einthoven.plot.sheet import Sheet
@@ -42,3 +44,19 @@ def number(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return value if math.isfinite(value) else None
+
+
+def printable(value: Any) -> str:
+    """A value as text without control characters: neither XML nor a terminal should meet those of a file."""
+    return "".join(c for c in str(value) if c in "\t\n" or unicodedata.category(c) not in ("Cc", "Cs"))
+
+
+def one_line(value: Any, most: int) -> str:
+    """Printable text on one line, cut off with an ellipsis after ``most`` characters."""
+    words = printable(" ".join(str(value).split()))
+    return words if len(words) <= most else words[: most - 1] + "…"
+
+
+def markup(value: Any) -> str:
+    """Any value as text inside HTML or SVG, or inside an attribute's quotes."""
+    return escape(printable(value), quote=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from einthoven.errors import EinthovenError
 from einthoven.leads import canonical
-from einthoven.plot.caption import person, scale, when
+from einthoven.plot.caption import one_line, person, scale, when
 from einthoven.plot.sheet import Sheet, Strip, lay_out
 from einthoven.record import Record
 
@@ -89,11 +89,15 @@ def draw_pages(record: Record, *, start: float = 0.0, seconds: float | None = No
 
     seconds : per page; None: as much as fits on one
     """
-    first = lay_out(record, start=start, seconds=seconds, **{key: options[key] for key in ("speed", "gain", "layout", "rhythm") if key in options})
+    first = lay_out(
+        record, start=start, seconds=seconds, **{key: options[key] for key in ("speed", "gain", "layout", "rhythm") if key in options}
+    )
     step = first.stop - first.start
     starts = np.arange(start, record.seconds - 0.5 / record.fs, step)
     if len(starts) > n_pages:
-        raise EinthovenError(f"{record.seconds:g} s need {len(starts)} pages of {step:g} s, more than {n_pages}: show a part, or raise n_pages")
+        raise EinthovenError(
+            f"{record.seconds:g} s need {len(starts)} pages of {step:g} s, more than {n_pages}: show a part, or raise n_pages"
+        )
     return [draw_paper(record, start=float(moment), seconds=step, **options) for moment in starts]
 
 
@@ -147,16 +151,28 @@ def draw_traces(axes, sheet: Sheet) -> None:
     for points in sheet.pulses:
         axes.plot(*points.T, **ink | {"solid_joinstyle": "miter"})
     for strip in sheet.strips:
-        write(axes, *strip.label, strip.text, size=2.9, weight="bold", halo=True)
+        write(axes, *strip.label, one_line(strip.text, 20), size=2.9, weight="bold", halo=True)
         if strip.recorded:
             axes.plot(strip.trace_x, strip.trace_y, **ink)
             alone = lonely(strip.trace_y)
             axes.plot(strip.trace_x[alone], strip.trace_y[alone], ".", color=INK, markersize=0.4 / POINT, zorder=5)
         else:
-            write(axes, strip.x + strip.width / 2, strip.baseline, "not recorded", size=2.7, colour=GREY, across="center", style="italic", halo=True)
+            write(
+                axes,
+                strip.x + strip.width / 2,
+                strip.baseline,
+                "not recorded",
+                size=2.7,
+                colour=GREY,
+                across="center",
+                style="italic",
+                halo=True,
+            )
     for strip in separators(sheet):
         for side in (-1, 1):
-            axes.plot([strip.x] * 2, [strip.baseline + side * 2.5, strip.baseline + side * 5.5], color=INK, linewidth=0.18 / POINT, zorder=4)
+            axes.plot(
+                [strip.x] * 2, [strip.baseline + side * 2.5, strip.baseline + side * 5.5], color=INK, linewidth=0.18 / POINT, zorder=4
+            )
 
 
 def separators(sheet: Sheet) -> list[Strip]:
@@ -177,7 +193,9 @@ def shade(axes, sheet: Sheet, span: Span) -> None:
         start, stop = max(span.start, strip.start), min(span.stop, strip.stop)
         if stop > start and span.lead in (None, strip.lead):
             x, top = sheet.x_of(strip, start), strip.baseline - 8
-            axes.add_patch(Rectangle((x, top), (stop - start) * sheet.speed, 13, facecolor=span.colour, alpha=span.strength, linewidth=0, zorder=3))
+            axes.add_patch(
+                Rectangle((x, top), (stop - start) * sheet.speed, 13, facecolor=span.colour, alpha=span.strength, linewidth=0, zorder=3)
+            )
 
 
 def point_out(axes, sheet: Sheet, mark: Mark) -> None:
@@ -186,7 +204,7 @@ def point_out(axes, sheet: Sheet, mark: Mark) -> None:
             x = sheet.x_of(strip, mark.second)
             near = strip.trace_y[(np.abs(strip.trace_x - x) < 2.5) & np.isfinite(strip.trace_y)]
             top = min(float(near.min(initial=strip.baseline)), strip.baseline) - 1.2
-            write(axes, x, top, mark.text, size=2.2, colour="#1f4e79", across="center", halo=True)
+            write(axes, x, top, one_line(mark.text, 40), size=2.2, colour="#1f4e79", across="center", halo=True)
 
 
 def draw_words(axes, record: Record, sheet: Sheet, title: str | None) -> None:
@@ -201,11 +219,6 @@ def draw_words(axes, record: Record, sheet: Sheet, title: str | None) -> None:
     write(axes, x, foot + 4.2, scale(record, sheet), size=2.6)
     write(axes, right, foot + 4.2, "Einthoven · research use, not a medical device", size=2.2, colour=GREY, across="right")
     write(axes, x, foot + 8.0, one_line("; ".join(sheet.notes), 170), size=2.4, colour=GREY)
-
-
-def one_line(text: str, most: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def write(axes, x, y, text, *, size, colour=INK, weight="normal", style="normal", across="left", halo=False) -> None:

@@ -6,7 +6,6 @@ at 25 mm/s a second is 25 mm wide, at 10 mm/mV a millivolt is 10 mm high, whatev
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,16 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from einthoven.errors import EinthovenError
-from einthoven.leads import LIMB, TWELVE, canonical, select
+from einthoven.leads import canonical
+from einthoven.plot.excerpt import LINE, arrange, drawable, shown_leads, stretch
 from einthoven.record import Record
 
-ROWS = {"3x4": 3, "6x2": 6, "12x1": None}  # None: as many rows as leads, one column
-LINE = 250.0  # mm of signal on one line of an A4 sheet in landscape
 LEAD_IN, MARGIN = 15.0, 5.0  # mm inside the grid: room for the calibration pulse at the left; at the right
 PULSE_SECONDS, PULSE_MV = 0.2, 1.0
 LABEL_HEIGHT, AIR = 3.0, 1.5  # mm
-EXCURSION = 60.0  # mm above or below its baseline, beyond which a trace is drawn flat, and this is said
-OFFSET = 0.5  # mV: a larger constant offset (electrode potential, no high-pass) is taken out for drawing, and this is said
+MOST_WIDE, MOST_ROWS = 2000.0, 120  # mm and rows of one sheet: a Holter recording asked for in one piece would fill the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +94,7 @@ def lay_out(
     side: float = 13.5,
     height: float | None = 210.0,
     pitch: tuple[float, float] = (12.0, 45.0),
+    width: float = LINE,
 ) -> Sheet:
     """Place a record on a sheet.
 
@@ -108,7 +106,8 @@ def lay_out(
     header, footer, side : mm left free around the grid
     height  : mm of the sheet that the rows fill where they can (210: A4 landscape); it grows where traces would collide
     pitch   : mm, the least and the largest distance of two rows
-    Raises EinthovenError for a record without samples, a stretch outside it and a layout that does not exist.
+    width   : mm of signal for which there is room at least
+    Raises EinthovenError for a record without samples, a stretch outside it or too long for a sheet, and a layout that does not exist.
     """
     if not (speed > 0 and gain > 0):
         raise EinthovenError(f"paper speed and gain must be above 0; got {speed:g} mm/s and {gain:g} mm/mV")
@@ -117,12 +116,19 @@ def lay_out(
     rows = arrange(names, first, last, columns, layout, speed)
     if columns > 1:
         rows += [[(lead, first, last)] for lead in map(canonical, rhythm) if lead in names and np.isfinite(signal[names.index(lead)]).any()]
-    line = max(LINE, *(sum(b - a for _, a, b in row) * speed for row in rows))
-    written = [[lead if begin == first or columns > 1 else f"{lead}  {begin:g} s" for lead, begin, _ in row] for row in rows]
+    line = max(width, *(sum(b - a for _, a, b in row) * speed for row in rows))
+    if line > MOST_WIDE or len(rows) > MOST_ROWS:
+        raise EinthovenError(
+            f"{last - first:g} s of {len(names)} leads at {speed:g} mm/s do not fit on one sheet: show fewer seconds, or draw pages into a PDF"
+        )
+    written = [[lead if begin == first or columns > 1 else f"{lead} {begin:g} s" for lead, begin, _ in row] for row in rows]
 
     signal, said = drawable(signal, names, gain, slice(round(first * record.fs), max(round(last * record.fs), 1)))
     cells = [
-        [place(signal[names.index(cell[0])] * gain, record.fs, cell, (cell[1] - row[0][1]) * speed, speed, label_width(text)) for cell, text in zip(row, texts)]
+        [
+            place(signal[names.index(cell[0])] * gain, record.fs, cell, (cell[1] - row[0][1]) * speed, speed, label_width(text))
+            for cell, text in zip(row, texts)
+        ]
         for row, texts in zip(rows, written)
     ]
     above, below = zip(*(envelope(row, line, [label_width(text) for text in texts]) for row, texts in zip(cells, written)))
@@ -134,86 +140,17 @@ def lay_out(
         zero = header + baseline
         for cell, text, (x, trace_x, trace_y, label_y) in zip(rows[row], written[row], content):
             label = (left + x + 1, zero - label_y)
-            strips.append(Strip(cell[0], row, cell[1], cell[2], left + x, (cell[2] - cell[1]) * speed, zero, left + trace_x, zero - trace_y, label, text))
+            strips.append(
+                Strip(
+                    cell[0], row, cell[1], cell[2], left + x, (cell[2] - cell[1]) * speed, zero, left + trace_x, zero - trace_y, label, text
+                )
+            )
         pulses.append(np.array([side, zero]) + pulse(speed, gain) * [1, -1])
-    width = line + LEAD_IN + MARGIN
+    box = (side, header, line + LEAD_IN + MARGIN, box_height)
     return Sheet(
-        width + 2 * side, header + box_height + footer, (side, header, width, box_height), speed, gain,
+        box[2] + 2 * side, header + box_height + footer, box, speed, gain,
         tuple(strips), tuple(pulses), first, last, record.seconds, (*notes, *said),
     )  # fmt: skip
-
-
-def shown_leads(record: Record) -> tuple[list[str], np.ndarray, list[str]]:
-    """The leads of a sheet in the field's order, their signal (lead, time), and what was computed.
-
-    A record with most of the twelve leads is shown as a twelve-lead ECG: what follows from I and II is computed (some
-    machines store eight leads only), what is missing stands there as not recorded.
-    """
-    if record.signal.shape[1] == 0 or not record.leads:
-        raise EinthovenError(f"{record.record or 'the record'} has no samples: there is nothing to draw")
-    own = [canonical(name) for name in record.leads]
-    others = [name for name in own if name not in TWELVE]
-    standard = [name for name in TWELVE if name in own]
-    names = [*(TWELVE if len(standard) >= 7 else standard), *others]
-    signal = select(record.signal, own, names)
-    limb = [name for name in LIMB[2:] if name in names and name not in own and np.isfinite(signal[names.index(name)]).any()]
-    return names, signal, [f"{', '.join(limb)} computed from I and II"] if limb else []
-
-
-def stretch(record: Record, names: Sequence[str], layout: str | None, speed: float, start: float, seconds: float | None) -> tuple[float, float, int]:
-    """First and last second to show, and the number of columns."""
-    if layout is not None and layout not in ROWS:
-        near = difflib.get_close_matches(layout, ROWS, n=1)
-        raise EinthovenError(f"there is no layout {layout!r}; the layouts are {', '.join(ROWS)}" + (f" (did you mean {near[0]}?)" if near else ""))
-    if not 0 <= start < record.seconds:
-        raise EinthovenError(f"cannot start at {start:g} s: {record.record or 'the record'} lasts from 0 to {record.seconds:g} s")
-    if seconds is not None and not seconds > 0:
-        raise EinthovenError(f"expected a length above 0 s to show; got {seconds:g} s")
-    line = LINE / speed
-    if layout is None:
-        short = min(seconds or line, record.seconds - start) < 0.4 * line
-        layout = "12x1" if len(names) < 7 or short else "3x4"
-    rows = ROWS[layout]
-    columns = math.ceil(len(names) / rows) if rows else 1
-    if seconds is None:
-        seconds = line * (max(1, 6 // len(names)) if columns == 1 else 1)
-    return start, min(start + seconds, record.seconds), columns
-
-
-def arrange(names: Sequence[str], first: float, last: float, columns: int, layout: str | None, speed: float) -> list[list[tuple[str, float, float]]]:
-    """Rows of (lead, start, stop): down the columns first, as on every printed ECG."""
-    if columns > 1:
-        n_rows = ROWS[layout or "3x4"] or 1
-        edges = np.linspace(first, last, columns + 1)
-        return [[(names[i], edges[c], edges[c + 1]) for c in range(columns) if (i := c * n_rows + r) < len(names)] for r in range(n_rows) if r < len(names)]
-    step = LINE / speed
-    n_lines = max(1, math.ceil((last - first) / step - 1e-9))
-    return [[(name, first + k * step, min(first + (k + 1) * step, last))] for k in range(n_lines) for name in names]
-
-
-def drawable(signal: np.ndarray, names: Sequence[str], gain: float, part: slice) -> tuple[np.ndarray, list[str]]:
-    """The signal without large constant offsets and without what would leave the sheet; and words for both."""
-    out, notes, beyond, still = signal.astype(np.float64), [], [], []
-    for row, name in enumerate(names):
-        seen = out[row, part][np.isfinite(out[row, part])]
-        if seen.size == 0:
-            continue
-        if seen.size > 1 and np.ptp(seen) == 0:
-            still.append(name)
-        offset = float(np.median(seen))
-        if abs(offset) > OFFSET:
-            out[row] -= offset
-            notes.append(f"{name} drawn without its offset of {offset:+.2f} mV")
-        if np.abs(seen - (offset if abs(offset) > OFFSET else 0.0)).max() * gain > EXCURSION:
-            beyond.append(name)
-    if len(notes) > 3:
-        notes = [f"{len(notes)} leads drawn without their constant offset"]
-    if still:
-        notes.insert(0, f"no signal but a constant in {', '.join(still)}")
-    if beyond:
-        notes.append(f"{', '.join(beyond)} drawn flat beyond ±{EXCURSION / gain:g} mV")
-    with np.errstate(invalid="ignore"):
-        return np.clip(out, -EXCURSION / gain, EXCURSION / gain), notes
 
 
 def label_width(text: str) -> float:
@@ -221,7 +158,9 @@ def label_width(text: str) -> float:
     return 5.0 + 2.0 * len(text)
 
 
-def place(trace: np.ndarray, fs: float, cell: tuple[str, float, float], x: float, speed: float, label: float) -> tuple[float, np.ndarray, np.ndarray, float]:
+def place(
+    trace: np.ndarray, fs: float, cell: tuple[str, float, float], x: float, speed: float, label: float
+) -> tuple[float, np.ndarray, np.ndarray, float]:
     """(x, trace x, trace height, label height) of one cell, in mm from the row's beginning and above its baseline."""
     _, start, stop = cell
     k = np.arange(math.ceil(start * fs - 1e-6), min(trace.size, math.floor(stop * fs + 1e-6) + 1))
@@ -241,10 +180,12 @@ def envelope(row: Sequence[tuple], line: float, labels: Sequence[float]) -> tupl
         np.maximum.at(below, column, -trace_y[known])
         name = slice(int(x), int(x + wide))
         above[name] = np.maximum(above[name], label + LABEL_HEIGHT)
-    return tuple(np.lib.stride_tricks.sliding_window_view(np.pad(side, 2), 5).max(axis=1) for side in (above, below))  # type: ignore[return-value]
+    return tuple(np.lib.stride_tricks.sliding_window_view(np.pad(side, 2), 5).max(axis=1) for side in (above, below))
 
 
-def distances(above: Sequence[np.ndarray], below: Sequence[np.ndarray], least: float, most: float, available: float) -> tuple[list[float], float]:
+def distances(
+    above: Sequence[np.ndarray], below: Sequence[np.ndarray], least: float, most: float, available: float
+) -> tuple[list[float], float]:
     """Baselines (mm below the grid's upper edge, whole mm) and the grid's height (a multiple of 5 mm).
 
     No trace touches one of another row. Rows stand as evenly, and as far apart, as ``available`` and ``most`` allow.
@@ -268,4 +209,6 @@ def pulse(speed: float, gain: float) -> np.ndarray:
     """(point, 2) mm from the left end of a row and above its baseline: 1 mV for 200 ms, its rising edge on a 5 mm line at 25 mm/s."""
     wide, high = PULSE_SECONDS * speed, PULSE_MV * gain
     rise = max(LEAD_IN - 5.0 - wide, 1.0)
-    return np.array([[rise - min(2.5, rise - 0.5), 0], [rise, 0], [rise, high], [rise + wide, high], [rise + wide, 0], [rise + wide + 2.5, 0]])
+    return np.array(
+        [[rise - min(2.5, rise - 0.5), 0], [rise, 0], [rise, high], [rise + wide, high], [rise + wide, 0], [rise + wide + 2.5, 0]]
+    )

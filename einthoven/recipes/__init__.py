@@ -21,7 +21,7 @@ def w2v() -> Pretrain:
         epochs=200,
         batch=512,
         optim=Optim(lr=5e-5, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01),
-        encoder=Encoder(input_dropout=0.1, feature_grad_mult=0.1),
+        encoder=Encoder(input_dropout=0.1, extractor_gradient=0.1),
     )
 
 
@@ -47,7 +47,7 @@ def diagnosis() -> Finetune:
         epochs=100,
         batch=128,
         optim=Optim(lr=5e-5, betas=(0.9, 0.98), eps=1e-8),
-        encoder=Encoder(dropout=0.0, attention_dropout=0.0, activation_dropout=0.1, feature_grad_mult=0.0),
+        encoder=Encoder(dropout=0.0, attention_dropout=0.0, activation_dropout=0.1, extractor_gradient=0.0),
     )
 
 

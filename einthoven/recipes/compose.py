@@ -42,7 +42,7 @@ def parse(overrides: Sequence[str]) -> dict[str, Any]:
             wrong.append(f"expected key=value, got {text!r}")
             continue
         try:
-            changes[key.strip()] = yaml.load(value, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+            changes[key.strip()] = yaml.load(value, Loader=_Loader)
         except yaml.YAMLError:
             wrong.append(f"{key.strip()}: cannot read the value {value!r}; put text with special characters in quotes")
     if wrong:
@@ -156,7 +156,7 @@ def compose(recipes: Mapping[str, Any], name: str, overrides: Sequence[str] = ()
 
 def _read_file(path: Path) -> tuple[str, dict[str, Any]]:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not a YAML file: {str(error).splitlines()[0]}") from None
     if not isinstance(content, dict) or not isinstance(content.get("base"), str):

@@ -39,7 +39,9 @@ class Encoder(Part):
     activation_dropout: float | None = Field(None, ge=0, lt=1, description="inside feed-forward layers")
     input_dropout: float | None = Field(None, ge=0, lt=1, description="on the frames before the transformer")
     layerdrop: float | None = Field(None, ge=0, lt=1, description="share of layers skipped at random")
-    feature_grad_mult: float | None = Field(None, ge=0, le=1, description="factor on the gradient of the convolutional front-end; 0 freezes it")
+    norm_first: bool | None = Field(None, description="LayerNorm before instead of after each part (published weights: after)")
+    ignore_padding: bool | None = Field(None, description="a padded recording gives the frames that it gives alone (published weights: false)")
+    extractor_gradient: float | None = Field(None, ge=0, le=1, description="factor on the gradient of the convolutions; 0: they do not learn")
 
     def changes(self) -> dict[str, Any]:
         """What differs from the size's own values."""

@@ -17,26 +17,26 @@ from einthoven.leads import KORS
 
 # Control points of the mean loops, rows x y z, mV (see ``wave``).
 QRS_LOOP = np.array([
-    [-0.01, -0.05, 0.00, 0.24, 0.61, 1.08, 1.22, 1.01, 0.47, 0.07, -0.03, -0.03, -0.01, 0.00, 0.00],
-    [-0.01, -0.03, 0.01, 0.13, 0.37, 0.72, 0.89, 0.68, 0.40, 0.14, 0.02, -0.02, -0.02, 0.00, 0.00],
-    [-0.02, -0.12, -0.22, -0.26, -0.22, -0.08, 0.15, 0.38, 0.60, 0.58, 0.39, 0.23, 0.11, 0.04, 0.02],
+    [0.00, 0.00, 0.01, 0.00, -0.04, -0.08, -0.11, -0.02, 0.15, 0.38, 0.76, 1.08, 1.20, 1.13, 0.94, 0.48, 0.10, -0.09, -0.12, -0.10, -0.07, -0.04, -0.01, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00],
+    [0.00, 0.00, 0.00, 0.00, -0.02, -0.06, -0.04, 0.01, 0.08, 0.22, 0.45, 0.73, 0.89, 0.81, 0.56, 0.41, 0.20, 0.04, -0.03, -0.05, -0.05, -0.03, -0.01, -0.01, 0.00, 0.00, 0.00, 0.00, 0.00],
+    [0.00, 0.00, 0.01, 0.01, -0.02, -0.11, -0.19, -0.24, -0.25, -0.24, -0.19, -0.08, 0.08, 0.23, 0.36, 0.57, 0.62, 0.53, 0.37, 0.24, 0.17, 0.10, 0.05, 0.02, 0.00, 0.00, 0.00, 0.00, 0.00],
 ])  # fmt: skip
 T_LOOP = np.array([
-    [0.00, 0.01, 0.02, 0.04, 0.06, 0.10, 0.17, 0.26, 0.34, 0.29, 0.17, 0.05],
-    [0.00, 0.01, 0.01, 0.02, 0.04, 0.06, 0.10, 0.16, 0.24, 0.21, 0.13, 0.04],
-    [-0.02, -0.04, -0.04, -0.05, -0.07, -0.09, -0.12, -0.15, -0.17, -0.12, -0.07, -0.02],
+    [0.00, 0.01, 0.02, 0.04, 0.04, 0.07, 0.10, 0.22, 0.35, 0.28, 0.14, 0.03],
+    [0.00, 0.01, 0.01, 0.02, 0.03, 0.03, 0.05, 0.11, 0.23, 0.18, 0.10, 0.02],
+    [-0.02, -0.04, -0.03, -0.04, -0.06, -0.06, -0.08, -0.13, -0.18, -0.11, -0.06, -0.01],
 ])  # fmt: skip
 P_LOOP = np.array([
-    [0.013, 0.020, 0.040, 0.060, 0.060, 0.038],
-    [0.030, 0.052, 0.090, 0.100, 0.070, 0.040],
-    [-0.018, -0.030, -0.040, -0.020, 0.004, 0.010],
+    [0.017, 0.020, 0.034, 0.053, 0.057, 0.038],
+    [0.023, 0.048, 0.079, 0.086, 0.052, 0.036],
+    [-0.005, -0.013, -0.014, 0.023, 0.027, 0.019],
 ])  # fmt: skip
 
 # I II V1 … V6 from (x, y, z): Dower's torso and the pooled regression of the records on their Kors VCG, averaged under Kors · M = 1.
 LEAD_FIELD = np.array([
     [0.76, -0.25, -0.02],
     [0.15, 1.03, -0.08],
-    [-0.45, -0.25, -0.96],
+    [-0.43, -0.24, -0.91],
     [0.33, -0.84, -1.87],
     [0.92, -0.44, -1.69],
     [1.14, 0.08, -0.78],
@@ -44,6 +44,17 @@ LEAD_FIELD = np.array([
     [0.80, 0.27, 0.14],
 ])  # fmt: skip
 LEAD_SPREAD = np.array([0.25, 0.06, 0.26, 0.62, 0.42, 0.32, 0.24, 0.16])
+# The atria lie elsewhere than the ventricles and have a field of their own: regression of P waves on Guillem's P-wave VCG.
+ATRIAL_FIELD = np.array([
+    [1.64, -0.01, -0.23],
+    [0.29, 1.30, 0.01],
+    [-0.09, 0.15, -1.47],
+    [0.97, 0.09, -1.71],
+    [0.86, 0.37, -1.13],
+    [0.65, 0.44, -0.59],
+    [0.63, 0.40, -0.35],
+    [0.55, 0.36, -0.16],
+])  # fmt: skip
 # The heart's surface is nearer to V2–V4 than a dipole is: what these leads see beyond it, per unit of the near-field sources.
 NEAR_FIELD = np.array([[0.0, 0.0], [0.0, 0.0], [-0.35, -0.25], [1.0, -0.35], [0.25, 0.9], [-0.45, 0.8], [-0.30, 0.1], [-0.1, -0.2]])
 
@@ -53,7 +64,7 @@ _UNSEEN = np.eye(8) - _BACK @ KORS  # changes of a lead field that leave the Kor
 
 @dataclass(frozen=True, eq=False)
 class Heart:
-    """The waves of one kind of beat: control points (component=5, point) in mV, and intervals in s."""
+    """The waves of one kind of beat: control points in mV, of P (3, point), QRS and ST-T (component=5, point); intervals in s."""
 
     p: np.ndarray
     qrs: np.ndarray
@@ -69,7 +80,7 @@ class Heart:
 class Person:
     """One person at one visit.
 
-    field : (8, 5) from (x, y, z, near, near) to I II V1 … V6
+    field : (8, 5) from (x, y, z, near, near) of the ventricles to I II V1 … V6; atrial_field : (8, 3) from (x, y, z) of the atria
     heart : waves of a normally conducted sinus beat, before any finding
     rate : resting sinus rate, 1/min; rr_sd : spread of RR over 10 s, s
     breathing : rate 1/s; tilt : rotation vector of the heart at full inspiration, rad
@@ -80,6 +91,7 @@ class Person:
     sex: str
     heart: Heart
     field: np.ndarray
+    atrial_field: np.ndarray
     rate: float
     rr_sd: float
     breathing: float
@@ -111,7 +123,7 @@ def _smooth(rng: np.random.Generator, shape: tuple[int, int], width: float) -> n
     return np.stack([np.convolve(row, kernel, mode="valid") for row in white])
 
 
-def _bent(rng: np.random.Generator, loop: np.ndarray, amount: float, near: float, delay: float) -> np.ndarray:
+def _bent(rng: np.random.Generator, loop: np.ndarray, amount: float, fine: float, near: float, delay: float) -> np.ndarray:
     """A person's version (5, point) of a mean loop (3, point): earlier or later, bent where it is large, with a near field."""
     n_points = loop.shape[1]
     where = np.arange(n_points) - delay * np.sin(np.pi * (np.arange(n_points) + 0.5) / n_points)
@@ -119,9 +131,9 @@ def _bent(rng: np.random.Generator, loop: np.ndarray, amount: float, near: float
     size = np.sqrt((loop**2).sum(axis=0))
     size = np.convolve(np.pad(size, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
     near_size = size * np.sin(np.pi * (np.arange(n_points) + 1.0) / (n_points + 1.0))
-    bend = amount * size * _smooth(rng, (3, n_points), 1.1)
+    bend = size * (amount * _smooth(rng, (3, n_points), 0.09 * n_points) + fine * rng.standard_normal((3, n_points)))
     bend[1] = 0.75 * bend[1] + 0.5 * bend[0]  # left and down go together: the heart's axis lies between them
-    return np.concatenate([late + bend, near * near_size * _smooth(rng, (2, n_points), 1.3)])
+    return np.concatenate([late + bend, near * near_size * (_smooth(rng, (2, n_points), 0.07 * n_points) + 4 * fine * rng.standard_normal((2, n_points)))])
 
 
 def draw_person(rng: np.random.Generator) -> Person:
@@ -134,15 +146,15 @@ def draw_person(rng: np.random.Generator) -> Person:
     turn = rng.normal(0.0, np.radians([17.0, 15.0, 12.0]))
     turn[2] -= np.radians(0.5) * years
     common = rng.standard_normal()
-    qrs_scale = np.exp(0.20 * common + 0.08 * rng.standard_normal() - 0.0025 * years - (0.04 if woman else -0.03))
-    t_scale = np.exp(0.16 * common + 0.24 * rng.standard_normal() - 0.0035 * years - (0.14 if woman else -0.12))
-    qrs = qrs_scale * turned(_bent(rng, QRS_LOOP, 0.20, 0.10, rng.normal(0.0, 0.7)), rotation(turn))
-    t_turn = 0.45 * turn + rng.normal(0.0, np.radians([13.0, 13.0, 8.0]))
-    st_t = t_scale * turned(_bent(rng, T_LOOP, 0.12, 0.10, rng.normal(0.0, 0.35)), rotation(t_turn))
+    qrs_scale = np.exp(0.17 * common + 0.07 * rng.standard_normal() - 0.0025 * years - (0.04 if woman else -0.03))
+    t_scale = np.exp(0.13 * common + 0.20 * rng.standard_normal() - 0.0035 * years - (0.14 if woman else -0.12))
+    qrs = qrs_scale * turned(_bent(rng, QRS_LOOP, 0.20, 0.07, 0.36, rng.normal(0.0, 1.3)), rotation(turn))
+    t_turn = np.array([0.3, 0.35, 0.15]) * turn + rng.normal(0.0, np.radians([5.0, 13.0, 4.0]))
+    st_t = t_scale * turned(_bent(rng, T_LOOP, 0.12, 0.02, 0.27, rng.normal(0.0, 0.35)), rotation(t_turn))
     early = max(0.0, 1.0 - (age - 18) / 40) * (0.35 if woman else 1.0)  # young men's ST begins above the line
     st_t[:3, 1:7] += 0.03 * early * np.array([[0.3], [0.2], [-1.0]])
-    p_turn = 0.35 * turn + rng.normal(0.0, np.radians([20.0, 18.0, 13.0]))
-    p = np.exp(rng.normal(0.0, 0.22)) * turned(_bent(rng, P_LOOP, 0.18, 0.08, rng.normal(0.0, 0.2)), rotation(p_turn))
+    p_turn = rng.normal(0.0, np.radians([9.0, 10.0, 8.0]))
+    p = np.exp(rng.normal(0.0, 0.22)) * turned(_bent(rng, P_LOOP, 0.16, 0.04, 0.0, rng.normal(0.0, 0.2))[:3], rotation(p_turn))
 
     heart = Heart(
         p=p,
@@ -161,11 +173,12 @@ def draw_person(rng: np.random.Generator) -> Person:
         sex=sex,
         heart=heart,
         field=field,
+        atrial_field=ATRIAL_FIELD * rng.normal(1.0, 0.08, (8, 1)) + rng.normal(0.0, 0.07, (8, 3)),
         rate=float(np.exp(rng.normal(np.log(69.0 if woman else 66.0), 0.12))),
-        rr_sd=float(0.034 * np.exp(-(age - 26) / 50 + 0.5 * rng.standard_normal())),
+        rr_sd=float(0.052 * np.exp(-(age - 26) / 50 + 0.5 * rng.standard_normal())),
         breathing=float(rng.uniform(0.18, 0.32)),
-        tilt=rng.normal(0.0, np.radians(1.6), 3),
-        electrodes=np.exp(rng.normal(0.0, 0.2, 9)),
+        tilt=rng.normal(0.0, np.radians(2.9), 3),
+        electrodes=np.exp(rng.normal(0.0, 0.15, 9)),
     )
 
 
@@ -202,6 +215,6 @@ def at_visit(person: Person, rng: np.random.Generator) -> Person:
         field=field,
         rate=person.rate * float(np.exp(rng.normal(0.0, 0.09))),
         rr_sd=person.rr_sd * float(np.exp(rng.normal(0.0, 0.3))),
-        electrodes=person.electrodes * float(np.exp(rng.normal(0.0, 0.35))) * np.exp(rng.normal(0.0, 0.25, 9)),
+        electrodes=person.electrodes * float(np.exp(rng.normal(0.0, 0.25))) * np.exp(rng.normal(0.0, 0.2, 9)),
         tilt=person.tilt * rng.uniform(0.5, 1.5),
     )

@@ -12,8 +12,9 @@ import numpy as np
 ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 
 # µV (root mean square). Arms tremble more than legs; between chest electrodes the muscle is the pectoral's alone.
-MUSCLE = np.array([3.6, 4.6, 1.2, 1.2, 1.5, 1.6, 1.5, 1.3, 1.2])
-WANDER = np.array([12.0, 13.0, 20.0, 15.0, 17.0, 18.0, 19.0, 20.0, 20.0])
+MUSCLE = np.array([3.6, 4.8, 1.1, 0.6, 1.1, 1.1, 0.8, 0.4, 0.3])
+WANDER = np.array([16.0, 17.0, 28.0, 25.0, 30.0, 36.0, 36.0, 37.0, 35.0])
+MOTION = np.array([8.5, 8.5, 5.0, 6.5, 7.5, 7.0, 6.5, 6.5, 6.0])
 BREATH = np.array([8.0, 8.0, 16.0, 8.0, 10.0, 12.0, 14.0, 16.0, 16.0])
 
 
@@ -42,16 +43,20 @@ def electrode_noise(rng: np.random.Generator, n_samples: int, fs: float, contact
     n_fft = 1 << int(np.ceil(np.log2(n_samples + 4.0 * fs)))
     f = np.fft.rfftfreq(n_fft, 1.0 / fs)
 
-    muscle = _coloured(rng, np.where(f > 5.0, (f / 30.0) / (1.0 + (f / 45.0) ** 2.0) / (1.0 + (f / 130.0) ** 8), 0.0), n_fft)[:, :n_samples]
-    tension = np.exp(0.35 * np.sin(2 * np.pi * rng.uniform(0.05, 0.3, (9, 1)) * t + rng.uniform(0, 2 * np.pi, (9, 1))))
-    relaxed = np.exp(rng.normal(0.0, 0.3))
+    muscle = _coloured(rng, np.where(f > 5.0, (f / 40.0) ** 1.5 / (1.0 + (f / 55.0) ** 2.5) / (1.0 + (f / 130.0) ** 8), 0.0), n_fft)[:, :n_samples]
+    tension = np.exp(0.6 * np.sin(2 * np.pi * rng.uniform(0.1, 1.0, (9, 1)) * t + rng.uniform(0, 2 * np.pi, (9, 1))))
+    relaxed = np.exp(rng.normal(0.0, 0.25))
     total = relaxed * contact[:, None] * MUSCLE[:, None] * tension * muscle
 
     slow = np.zeros_like(f)
     slow[1:] = np.where(f[1:] < 8.0, 1.0 / np.maximum(f[1:], 0.04), 0.0)
-    restless = np.exp(rng.normal(0.0, 0.55))
+    restless = np.exp(rng.normal(0.0, 0.75))
     total += restless * np.sqrt(contact)[:, None] * WANDER[:, None] * np.exp(rng.normal(0, 0.3, (9, 1))) * _coloured(rng, slow, n_fft)[:, :n_samples]
     total += np.exp(rng.normal(0.0, 0.5)) * BREATH[:, None] * rng.normal(0.5, 0.8, (9, 1)) * breath
+
+    # Between the two: skin, breath and small movements, 0.5–10 Hz.
+    middle = np.where((f > 0.3) & (f < 10.0), 1.0 / np.sqrt(np.maximum(f, 0.3)), 0.0)
+    total += np.exp(rng.normal(0.0, 0.3)) * np.sqrt(contact)[:, None] * MOTION[:, None] * _coloured(rng, middle, n_fft)[:, :n_samples]
 
     mains = rng.choice([50.0, 60.0]) + rng.normal(0.0, 0.05)
     level = rng.uniform(5.0, 25.0) if rng.random() < 0.08 else rng.uniform(0.0, 1.5)  # most machines remove it
@@ -64,5 +69,5 @@ def electrode_noise(rng: np.random.Generator, n_samples: int, fs: float, contact
         rise, fall = rng.uniform(0.03, 0.1), rng.uniform(0.15, 0.8)
         since = np.maximum(t - start, 0.0)
         total[electrode] += rng.normal(0.0, 150.0) * (np.exp(-since / fall) - np.exp(-since / rise))
-    total += 0.8 * rng.standard_normal((9, n_samples))  # amplifier
+    total += 0.5 * rng.standard_normal((9, n_samples))  # amplifier
     return 0.001 * total

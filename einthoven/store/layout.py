@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ def schema() -> pa.Schema:
     mean, sd : mV per stored lead, over the whole record at the store's rate
     labels : code -> 1.0, 0.0 or NaN (uncertain); null where the recording is unlabelled
     flat, clipped : names of stored leads that never change, and that stay at their extreme
+    derived : names of stored leads that were not recorded but follow from I and II
     interrupted : names of leads that are left out because they were recorded with gaps too long to fill
     n_filled : samples over all leads that were missing and interpolated
     limb_residual : largest RMS in mV by which III, aVR, aVL or aVF break their law; null where it cannot be told
@@ -73,6 +75,7 @@ def schema() -> pa.Schema:
         ("time", pa.timestamp("us")),
         ("flat", name),
         ("clipped", name),
+        ("derived", name),
         ("interrupted", name),
         ("n_filled", pa.int64()),
         ("limb_residual", pa.float32()),
@@ -85,7 +88,7 @@ def schema() -> pa.Schema:
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Let ``write`` fill a file that appears under its name only when all of it is on the disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with open(temporary, "wb") as file:
             write(file)
@@ -160,7 +163,9 @@ def _check_shard(store: Path, shard: int, n_counts: int) -> None:
     except FileNotFoundError:
         raise StoreError(f"{store} lacks its shard {path.name}; copy the store again, or make it again with `einthoven ingest`") from None
     if size != expected:
-        raise StoreError(f"{path} has {size} bytes where {expected} were written; copy the store again, or make it again with `einthoven ingest`")
+        raise StoreError(
+            f"{path} has {size} bytes where {expected} were written; copy the store again, or make it again with `einthoven ingest`"
+        )
 
 
 def _why_not_a_store(store: Path) -> str:
@@ -182,5 +187,7 @@ def open_shard(store: Path, shard: int) -> np.ndarray:
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read ({error}); copy the store again, or make it again with `einthoven ingest`") from error
     if counts.ndim != 1 or counts.dtype != np.int16:
-        raise StoreError(f"{path} holds {counts.dtype} of shape {counts.shape} where int16 of one dimension was written; make the store again")
+        raise StoreError(
+            f"{path} holds {counts.dtype} of shape {counts.shape} where int16 of one dimension was written; make the store again"
+        )
     return counts

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import EinthovenError
-from einthoven.leads import TWELVE, canonical
+from einthoven.leads import LIMB, TWELVE, canonical, select
 from einthoven.record import Record
+from einthoven.signal.quality import check
+from einthoven.signal.resample import resample
 from einthoven.sources.facts import RecordRef
 from einthoven.store.layout import UNFINISHED, schema, shard_bytes, shard_path, sync_folder, write_atomically, write_header
 
@@ -115,7 +118,7 @@ def make_shard(job: Job, tick: Callable[[], None] | None = None) -> Made:
     rejected: list[tuple[str, str, str]] = []
     offset = 0
 
-    temporary = job.store / UNFINISHED / f"{job.shard:05d}.{os.getpid()}.tmp"
+    temporary = job.store / UNFINISHED / f"{job.shard:05d}.{secrets.token_hex(4)}.tmp"
     journal = os.open(job.journal, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         with open(temporary, "wb") as file:
@@ -125,7 +128,7 @@ def make_shard(job: Job, tick: Callable[[], None] | None = None) -> Made:
                 try:
                     converted = _convert_ref(ref, source, job, position)
                 except EinthovenError as error:
-                    rejected.append((_relative(ref.path, job.root), ref.record, " ".join(str(error).split())))
+                    rejected.append((_relative(ref.path, job.root), ref.record, _reason(error, ref)))
                 else:
                     file.write(converted.counts.data)
                     rows.append({**converted.row, "shard": job.shard, "offset": offset})
@@ -193,7 +196,8 @@ def convert(record: Record, *, fs: float, resampling: str = "polyphase") -> Conv
     """A recording as a store keeps it: leads in the standard order and then the others, at the store's rate, int16.
 
     A lead of which nothing was recorded is left out, and so is one with a gap longer than LONGEST_GAP; shorter gaps are
-    interpolated. Flat leads stay, and are named in the row. Raises Unusable, with the reason.
+    interpolated. Limb leads that follow from I and II are derived, as a signal contract does at prediction. Flat, clipped and
+    derived leads are named in the row. Raises Unusable, with the reason.
     """
     leads = _lead_order(record.leads)
     signal = record.signal if leads.is_sorted else record.signal[leads.rows]
@@ -204,19 +208,21 @@ def convert(record: Record, *, fs: float, resampling: str = "polyphase") -> Conv
     n_filled = 0
     if not np.isfinite(signal.sum()):
         signal, names, interrupted, n_filled = _fill_gaps(signal, names, record.fs)
-    quality = _quality(signal, record.fs, names)
+    quality = check(signal, record.fs, names)
+    if quality.problem:
+        raise Unusable(quality.problem)
     if record.fs != fs:
-        from einthoven.signal.resample import resample
-
         signal = resample(signal, record.fs, fs, method=resampling)
-        if signal.shape[1] == 0:
-            raise Unusable(f"is shorter than one sample at {fs:g} Hz")
+    recorded = names
+    if len(names) < len(TWELVE) and "I" in names and "II" in names:
+        names = tuple(name for name in TWELVE if name in names or name in LIMB) + tuple(name for name in names if name not in _PLACE)
+        signal = select(signal, recorded, names)
 
     microvolt = 1000.0 * max(float(signal.max()), -float(signal.min()))
     step = FINEST if microvolt <= _PEAK * FINEST else float(np.ceil(microvolt / _PEAK))
     if step > COARSEST:
         raise Unusable(f"its peak of {microvolt / 1000:.4g} mV cannot be an ECG's; check the unit and gain in the file")
-    counts = np.rint(signal * np.float32(1000.0 / step)).astype(np.int16)
+    counts = np.ascontiguousarray(np.rint(signal * np.float32(1000.0 / step)), dtype=np.int16)
 
     exact = counts.astype(np.float64)
     mean = exact.mean(axis=1)
@@ -231,9 +237,11 @@ def convert(record: Record, *, fs: float, resampling: str = "polyphase") -> Conv
         "mean": (mean * (step / 1000)).astype(np.float32),
         "sd": (sd * (step / 1000)).astype(np.float32),
         "flat": " ".join(name for name, spread in zip(names, sd) if spread == 0),
+        "clipped": " ".join(quality.clipped_leads),
+        "derived": " ".join(name for name in names if name not in recorded),
         "interrupted": " ".join(interrupted),
         "n_filled": n_filled,
-        **quality,
+        "limb_residual": quality.limb_residual,
     }
     return Converted(counts, row)
 
@@ -282,10 +290,6 @@ def _fill_gaps(signal: np.ndarray, names: tuple[str, ...], fs: float) -> tuple[n
     return np.stack(filled), tuple(kept), tuple(interrupted), n_filled
 
 
-def _quality(signal: np.ndarray, fs: float, names: tuple[str, ...]) -> dict[str, Any]:
-    return {"clipped": "", "limb_residual": None}
-
-
 # ------------------------------------------------------------------------------------------------------- what else is known
 
 
@@ -319,6 +323,11 @@ def _time(meta: dict[str, Any]) -> datetime | None:
         return None
     del meta["time"]
     return time.replace(tzinfo=None)
+
+
+def _reason(error: Exception, ref: RecordRef) -> str:
+    """In one line, without the path, which stands beside it."""
+    return " ".join(str(error).removeprefix(f"{ref.path}: ").split())
 
 
 def _relative(path: Path, root: Path) -> str:

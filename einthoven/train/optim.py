@@ -48,9 +48,8 @@ class LegacyAdam(torch.optim.Optimizer):
 def parameter_groups(module: nn.Module, optim: Optim) -> list[dict[str, Any]]:
     """Parameters with equal peak learning rate and weight decay, together, with their names.
 
-    With ``layer_decay`` d and n layers named ``encoder.….layers.<i>``, layer i learns at lr * d^(n - i): the last layer
-    at lr * d, what stands before the layers at lr * d^(n + 1); the rest of the encoder (what follows its layers has no
-    index) and the head at their full rate only if it is not part of the encoder's front.
+    With ``layer_decay`` d and n layers named ``encoder.….layers.<i>``, layer i learns at lr * d^(n - i), the last one at
+    lr * d; all of the encoder that is in no layer (front-end, positions, norms around the layers) at lr * d^(n + 1).
     Source of layer-wise decay: Clark et al., ELECTRA, ICLR 2020.
     """
     layers = {int(found[1]) for name, _ in module.named_parameters() if (found := _LAYER.match(name))}
@@ -105,17 +104,23 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tenso
     """
     weights = {name: weight for group in optimiser.param_groups for name, weight in zip(group["names"], group["params"], strict=True)}
     if facts["kind"] != type(optimiser).__name__:
-        raise CheckpointError(f"the checkpoint's optimiser is {facts['kind']}, the run's is {type(optimiser).__name__}: resume with the run's own recipe")
+        raise CheckpointError(
+            f"the checkpoint's optimiser is {facts['kind']}, the run's is {type(optimiser).__name__}: resume with the run's own recipe"
+        )
     saved = [group["names"] for group in facts["groups"]]
     if saved != [group["names"] for group in optimiser.param_groups]:
-        raise CheckpointError("the checkpoint's parameter groups are not those of the run: resume with the run's own recipe (optim.layer_decay, optim.head_lr)")
+        raise CheckpointError(
+            "the checkpoint's parameter groups are not those of the run: resume with the run's own recipe (optim.layer_decay, optim.head_lr)"
+        )
     state: dict[str, dict[str, Any]] = {}
     for name, numbers in facts["numbers"].items():
         state.setdefault(name, {}).update(numbers)
     for key, tensor in tensors.items():
         kind, _, name = key.partition("/")
         if name not in weights:
-            raise CheckpointError(f"the checkpoint's optimiser has {key}, which belongs to no parameter of the model: the checkpoint is of another model")
+            raise CheckpointError(
+                f"the checkpoint's optimiser has {key}, which belongs to no parameter of the model: the checkpoint is of another model"
+            )
         if tensor.ndim and tensor.shape != weights[name].shape:
             raise CheckpointError(
                 f"the checkpoint's optimiser has {key} of shape {tuple(tensor.shape)}, the parameter has {tuple(weights[name].shape)}"

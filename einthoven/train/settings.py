@@ -12,12 +12,16 @@ class Optim(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["adamw", "adam_legacy"] = Field("adamw", description="adamw, or adam_legacy: fairseq's, with eps inside the bias correction")
+    name: Literal["adamw", "adam_legacy"] = Field(
+        "adamw", description="adamw, or adam_legacy: fairseq's, with eps inside the bias correction"
+    )
     lr: float = Field(5e-5, gt=0, description="peak learning rate")
     betas: tuple[float, float] = Field((0.9, 0.98), description="decay of the two moments")
     eps: float = Field(1e-6, ge=0, description="added to the root of the second moment")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
-    decay_all: bool = Field(True, description="weight decay on norms, biases and vectors too, as in fairseq; false: on matrices and kernels alone")
+    decay_all: bool = Field(
+        True, description="weight decay on norms, biases and vectors too, as in fairseq; false: on matrices and kernels alone"
+    )
     layer_decay: float | None = Field(None, gt=0, le=1, description="learning rate of each encoder layer relative to the one above it")
     head_lr: float | None = Field(None, gt=0, description="peak learning rate of all that is not the encoder; default: lr")
 
@@ -37,7 +41,9 @@ class Schedule(BaseModel):
         "constant", description="constant; fixed (per epoch); tri_stage (rise, hold, exponential fall); step; cosine"
     )
     warmup: int = Field(0, ge=0, description="updates over which the rate rises; with tri_stage see phases")
-    warmup_from: float | None = Field(None, ge=0, le=1, description="factor at the first update; default: 1/warmup (tri_stage: 0.01, step: 0)")
+    warmup_from: float | None = Field(
+        None, ge=0, le=1, description="factor at the first update; default: 1/warmup (tri_stage: 0.01, step: 0)"
+    )
     phases: tuple[float, float, float] | None = Field(None, description="tri_stage: shares of rise, hold and fall in all updates")
     hold: int = Field(0, ge=0, description="tri_stage without phases: updates at the peak")
     fall: int = Field(0, ge=0, description="tri_stage without phases: updates from the peak to final")
@@ -72,14 +78,18 @@ class Settings(BaseModel):
     seed: int = Field(1, ge=0, description="of every random choice in the run")
     steps: int | None = Field(None, ge=1, description="updates to make; give this or epochs")
     epochs: float | None = Field(None, gt=0, description="passes over the data; give this or steps")
-    batch: int = Field(64, ge=1, description="items per update, over all processes and micro-batches (an item is a segment, or a pair of them)")
+    batch: int = Field(
+        64, ge=1, description="items per update, over all processes and micro-batches (an item is a segment, or a pair of them)"
+    )
     accumulate: int = Field(1, ge=1, description="micro-batches whose gradients make one update")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the device computes in it, else fp32")
     clip: float | None = Field(None, gt=0, description="largest norm of the gradient; none: no clipping")
     optim: Optim = Field(Optim(), description="optimiser")
     schedule: Schedule = Field(Schedule(), description="learning rate over the updates")
     frozen_steps: int = Field(0, ge=0, description="updates at the beginning in which the encoder does not learn")
-    ema: float | None = Field(None, gt=0, lt=1, description="decay of an average of the weights, which is then validated and exported; none: off")
+    ema: float | None = Field(
+        None, gt=0, lt=1, description="decay of an average of the weights, which is then validated and exported; none: off"
+    )
     workers: int = Field(0, ge=0, description="processes that read data; the result does not depend on it")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     save_every: int = Field(1000, ge=1, description="updates between two checkpoints")
@@ -89,7 +99,9 @@ class Settings(BaseModel):
     maximise: bool = Field(False, description="whether a larger metric is better")
     patience: int | None = Field(None, ge=1, description="validations without a better metric after which training stops; none: never")
     log_every: int = Field(50, ge=1, description="updates between two lines of metrics.jsonl")
-    sharded: bool = Field(False, description="spread weights and optimiser over the processes (fully_shard), for models that one device cannot hold")
+    sharded: bool = Field(
+        False, description="spread weights and optimiser over the processes (fully_shard), for models that one device cannot hold"
+    )
     compile: bool = Field(False, description="compile the encoder's layers with torch.compile")
     tensorboard: bool = Field(False, description="write TensorBoard logs too")
     strict: bool = Field(False, description="stop, instead of warning, when a parameter never learns or a representation has collapsed")

@@ -92,7 +92,10 @@ def test_an_evaluation_holds_its_values_inside_their_intervals_and_writes_strict
     assert back["per_class"][2]["auroc"] is None and back["per_class"][0]["auroc"] == found.per_class[0]["auroc"]
     header, *lines = found.to_csv().splitlines()
     assert header.startswith("name,code,n_known") and len(lines) == 3 and lines[2].startswith("c,,200,0,0.0,0.6,,,")
-    assert found.to_json() == evaluate(probability, label, ["a", "b", "c"], patient=np.arange(200) // 2, bootstrap=200, thresholds=[0.4, 0.5, 0.6]).to_json()
+    assert (
+        found.to_json()
+        == evaluate(probability, label, ["a", "b", "c"], patient=np.arange(200) // 2, bootstrap=200, thresholds=[0.4, 0.5, 0.6]).to_json()
+    )
 
 
 def test_the_challenge_score_is_given_when_its_classes_are_there():

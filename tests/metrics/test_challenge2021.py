@@ -6,8 +6,22 @@ import pytest
 from einthoven.errors import EinthovenError
 from einthoven.metrics.challenge2021 import challenge_score, read_rewards
 
-ABBREVIATIONS = "AF AFL BBB Brady CLBBB CRBBB IAVB IRBBB LAD LAnFB LPR LQRSV LQT NSIVCB NSR PAC PR PRWP PVC QAb RAD SA SB STach TAb TInv".split()
-GROUPS = ["AF AFL TAb TInv", "BBB CLBBB", "Brady IAVB IRBBB LPR SA SB", "CRBBB", "LAD LAnFB NSIVCB RAD", "LQRSV PRWP", "LQT", "NSR", "PAC", "PR PVC STach", "QAb"]
+ABBREVIATIONS = (
+    "AF AFL BBB Brady CLBBB CRBBB IAVB IRBBB LAD LAnFB LPR LQRSV LQT NSIVCB NSR PAC PR PRWP PVC QAb RAD SA SB STach TAb TInv".split()
+)
+GROUPS = [
+    "AF AFL TAb TInv",
+    "BBB CLBBB",
+    "Brady IAVB IRBBB LPR SA SB",
+    "CRBBB",
+    "LAD LAnFB NSIVCB RAD",
+    "LQRSV PRWP",
+    "LQT",
+    "NSR",
+    "PAC",
+    "PR PVC STach",
+    "QAb",
+]
 BLOCKS = [
     [0.5, 0.475, 0.3, 0.4, 0.35, 0.425, 0.45, 0.25, 0.3375, 0.375, 0.4],
     [0.475, 0.475, 0.325, 0.425, 0.375, 0.45, 0.475, 0.275, 0.3625, 0.4, 0.375],

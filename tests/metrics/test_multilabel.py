@@ -39,7 +39,9 @@ def test_cells_brier_and_exact_match_are_scikit_learns():
     np.testing.assert_allclose(ours["sensitivity"], oracle.recall_score(label, says, average=None), rtol=1e-12)
     np.testing.assert_allclose(ours["specificity"], oracle.recall_score(1 - label, ~says, average=None), rtol=1e-12)
     np.testing.assert_allclose(ours["ppv"], oracle.precision_score(label, says, average=None), rtol=1e-12)
-    np.testing.assert_allclose(ours["brier"], [oracle.brier_score_loss(label[:, c], probability[:, c]) for c in range(label.shape[1])], rtol=1e-12)
+    np.testing.assert_allclose(
+        ours["brier"], [oracle.brier_score_loss(label[:, c], probability[:, c]) for c in range(label.shape[1])], rtol=1e-12
+    )
     np.testing.assert_allclose(ours["exact_match"], oracle.accuracy_score(label, says), rtol=1e-12)
     np.testing.assert_allclose(ours["accuracy"], (label == says).mean(), rtol=1e-12)
 

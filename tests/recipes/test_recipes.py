@@ -39,7 +39,7 @@ def test_w2v_cmsc_rlm_has_the_published_hyper_parameters():
     assert (made.batch, made.settings().accumulate, made.epochs) == (512, 8, 200)
     assert made.optim.model_dump(include={"lr", "betas", "eps", "weight_decay"}) == {"lr": 5e-5, "betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.01}
     assert (made.mask_prob, made.mask_length, made.negatives, made.codes, made.codebooks, made.target_dim) == (0.65, 10, 100, 320, 2, 256)
-    assert (made.diversity_weight, made.penalty_weight, made.encoder.feature_grad_mult, made.seconds, made.leads) == (0.1, 10.0, 0.1, 5.0, TWELVE)
+    assert (made.diversity_weight, made.penalty_weight, made.encoder.extractor_gradient, made.seconds, made.leads) == (0.1, 10.0, 0.1, 5.0, TWELVE)
 
 
 def test_a_variant_is_a_difference():

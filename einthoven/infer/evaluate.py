@@ -1,0 +1,160 @@
+"""What a model is worth on a store: its answers for every recording of a split, judged against the labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from einthoven.errors import EinthovenError
+from einthoven.infer.model import Model
+from einthoven.infer.prediction import aggregate
+from einthoven.metrics.evaluation import Evaluation
+from einthoven.metrics.evaluation import evaluate as judge
+from einthoven.recipes.evaluation import Evaluate
+from einthoven.sources.vocabulary import LabelClass
+from einthoven.store.layout import write_atomically
+from einthoven.store.read import Store
+from einthoven.store.views import Segments
+from einthoven.store.where import select
+from einthoven.train.data import in_order
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """An evaluation with what it is of.
+
+    evaluation        : scores with intervals
+    probability, label: (record, class); label NaN where unknown
+    rows              : (record,) rows of the store
+    folder            : where evaluation.json, per_class.csv, predictions.csv and report.html were written
+    """
+
+    evaluation: Evaluation
+    probability: np.ndarray
+    label: np.ndarray
+    rows: np.ndarray
+    folder: Path
+
+
+def evaluate(name: str | Path, wanted: Evaluate, progress: Callable[[int, int], None] | None = None) -> Evaluated:
+    """Evaluate a model; write ``evaluation.json``, ``per_class.csv``, ``predictions.csv`` and ``report.html``.
+
+    Raises EinthovenError where model and store do not go together: no head, another rate, no labels for the model's classes.
+    """
+    assert wanted.data is not None
+    model, store = Model.from_pretrained(name, wanted.device), Store(wanted.data)
+    if not model.classes:
+        raise EinthovenError(f"{name} is an encoder without a head and names no findings; fine-tune it first: einthoven finetune diagnosis init={name}")
+    rows = np.arange(len(store)) if wanted.split == "all" else np.flatnonzero(store.column("split") == wanted.split)
+    if wanted.where:
+        rows = rows[np.isin(rows, select(store, wanted.where))]
+    if not len(rows):
+        raise EinthovenError(f"{store.path} has no recordings in split={wanted.split}" + (f" where {wanted.where}" if wanted.where else ""))
+    probability, label, rows = answers(model, store, rows, wanted.batch, progress)
+    if not (~np.isnan(label)).any():
+        systems = sorted({system for system in store.column("label_system")[rows] if system})
+        raise EinthovenError(
+            f"{store.path} says nothing of the model's classes in split={wanted.split}: its labels are "
+            f"{', '.join(systems) or 'absent'}, the model's {', '.join(sorted({one.get('system') or '?' for one in model.classes}))}"
+        )
+    patient = store.patient_number[rows]
+    names = [one["name"] for one in model.classes]
+    codes = ["|".join(one["codes"]) for one in model.classes]
+    thresholds = model.thresholds if model.calibrated else None
+    evaluation = judge(
+        probability, label, names, codes=codes, patient=patient, bootstrap=wanted.bootstrap, seed=wanted.seed, thresholds=thresholds
+    )
+    folder = wanted.run or home_of(name, store, wanted.split)
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / "evaluation.json", evaluation.to_json())
+    write(folder / "per_class.csv", evaluation.to_csv())
+    write(folder / "predictions.csv", predictions_csv(store, rows, names, probability, label))
+    from einthoven.report.evaluation import evaluation_html
+
+    about = {"model": str(name), "store": f"{store.path}, {wanted.split}: {len(rows)} recordings"} | facts_of(model)
+    write(folder / "report.html", evaluation_html(evaluation, probability=probability, label=label, names=names, model=about))
+    return Evaluated(evaluation, probability, label, rows, folder)
+
+
+def answers(
+    model: Model, store: Store, rows: np.ndarray, batch: int = 64, progress: Callable[[int, int], None] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The model's answer for stored recordings: probability and label (record, class), and the rows (record,) in ascending order.
+
+    The same numbers as ``Model.predict`` on the record, up to the store's rounding to int16.
+    """
+    contract = model.contract
+    view = Segments(
+        store,
+        rows,
+        contract.seconds,
+        fs=contract.fs,
+        leads=contract.leads,
+        scaling=contract.scaling,
+        classes=[label_class(one) for one in model.classes],
+        mean=contract.mean,
+        std=contract.std,
+    )
+    windows, records, labels, done = [], [], [], 0
+    for made in in_order(view, batch, model.device):
+        windows.append(model.module.predict(made).float().cpu().numpy())  # type: ignore[operator]
+        records.append(made["record"].cpu().numpy())
+        labels.append(made["label"].cpu().numpy())
+        done += len(records[-1])
+        if progress is not None:
+            progress(done, len(view))
+    window, record, label = np.concatenate(windows), np.concatenate(records), np.concatenate(labels)
+    which, first = np.unique(record, return_index=True)
+    probability = np.stack([aggregate(window[record == row], model.aggregation) for row in which])
+    return probability, label[first], which
+
+
+def label_class(entry: Mapping[str, Any]) -> LabelClass:
+    """A class of a model's configuration as labels are looked up by."""
+    codes = entry.get("vocabularies") or {entry.get("system") or "": entry["codes"]}
+    return LabelClass(entry["name"], entry.get("abbreviation", entry["name"]), {system: tuple(found) for system, found in codes.items()})
+
+
+def facts_of(model: Model) -> dict[str, Any]:
+    """What there is to say of a model, for the head of a report."""
+    origin = model.config.get("provenance", {})
+    data = origin.get("data") or {}
+    said = {
+        "trained on": " ".join(str(part) for part in (data.get("name"), data.get("version")) if part),
+        "recipe": origin.get("recipe"),
+        "begun from": origin.get("init"),
+        "leads": " ".join(model.contract.leads),
+        "windows": f"{model.contract.seconds:g} s at {model.contract.fs:g} Hz",
+    }
+    return {key: value for key, value in said.items() if value}
+
+
+def home_of(name: str | Path, store: Store, split: str) -> Path:
+    """Where an evaluation is written: in the run, or beside the model where there is no run."""
+    path = Path(name)
+    if path.is_dir():
+        run = path.parent if path.name == "model" else path
+        return run / "evaluation" / f"{store.path.name}-{split}"
+    return Path("evaluation") / f"{path.stem}-{store.path.name}-{split}"
+
+
+def predictions_csv(store: Store, rows: np.ndarray, names: list[str], probability: np.ndarray, label: np.ndarray) -> str:
+    """A line per recording: ids, then each class's probability and label (empty where unknown)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["record", "patient", *names, *(f"{name} (label)" for name in names)])
+    record, patient = store.column("record")[rows], store.column("patient")[rows]
+    for place in range(len(rows)):
+        known = ["" if np.isnan(value) else int(value) for value in label[place]]
+        writer.writerow([record[place], patient[place] or "", *(f"{value:.6g}" for value in probability[place]), *known])
+    return text.getvalue()
+
+
+def write(path: Path, text: str) -> None:
+    write_atomically(path, lambda file: file.write(text.encode("utf-8")))

@@ -1,0 +1,114 @@
+"""Answers for many files: one that cannot be answered gets its reason and the others go on; and the answers on disk."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from einthoven.errors import EinthovenError
+
+if TYPE_CHECKING:
+    from einthoven.infer.model import Model
+
+Progress = Callable[[int, int], None]
+"""Called as progress(done, total)."""
+
+
+def predict_files(model: Model, paths: Iterable[str | Path], progress: Progress | None = None, batch: int = 64) -> list[dict[str, Any]]:
+    """An answer for each input, in order: ``Prediction.to_dict()``, or {"file", "model", "reason"} where there is none.
+
+    paths : recordings; a folder stands for every recording in it
+    Raises CheckpointError for an encoder without a head.
+    """
+    model.need_classes()
+    inputs = list(expand(paths))
+    answers: list[dict[str, Any] | None] = [None] * len(inputs)
+    waiting: list[tuple[int, Any]] = []
+    done = 0
+
+    def report(n: int) -> None:
+        nonlocal done
+        done += n
+        if progress is not None:
+            progress(done, len(inputs))
+
+    def flush() -> None:
+        for (position, _), prediction in zip(waiting, model.predict_many([ready for _, ready in waiting], batch), strict=True):
+            answers[position] = prediction.to_dict()
+        report(len(waiting))
+        waiting.clear()
+
+    for position, (path, problem) in enumerate(inputs):
+        try:
+            if problem is not None:
+                raise EinthovenError(problem)
+            waiting.append((position, model.prepare(path)))
+        except (EinthovenError, OSError) as error:
+            answers[position] = {"file": str(path), "model": model.name, "reason": without(str(error), path)}
+            report(1)
+        if sum(len(ready.signal) for _, ready in waiting) >= batch:
+            flush()
+    if waiting:
+        flush()
+    return [answer for answer in answers if answer is not None]
+
+
+def expand(paths: Iterable[str | Path]) -> Iterator[tuple[Path, str | None]]:
+    """Each recording that is meant, and what is known against it before it is read."""
+    from einthoven.io.wfdb import header_path
+    from einthoven.sources import folder
+
+    for path in map(Path, paths):
+        if path.is_dir() and header_path(path) is None:
+            try:
+                for ref in folder.records(path):
+                    yield ref.path, ref.problem
+            except EinthovenError as error:
+                yield path, without(str(error), path)
+        else:
+            yield path, None
+
+
+def without(message: str, path: Path) -> str:
+    """A reason that stands beside its file need not begin with it."""
+    return message.removeprefix(f"{path}: ")
+
+
+def write_json(path: str | Path, answers: Sequence[Mapping[str, Any]]) -> None:
+    """All answers as a JSON list."""
+    _write(Path(path), json.dumps(list(answers), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: str | Path, answers: Sequence[Mapping[str, Any]]) -> None:
+    """A row per file and finding; a file without an answer has one row with its reason."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "record", "model", "name", "code", "probability", "threshold", "positive", "notes", "reason"])
+    for answer in answers:
+        head = [answer["file"], answer.get("record", ""), answer["model"]]
+        if "reason" in answer:
+            writer.writerow([*head, "", "", "", "", "", "", answer["reason"]])
+            continue
+        for one in answer["findings"]:
+            values = [one["name"], one["code"] or "", f"{one['probability']:.6g}", f"{one['threshold']:.6g}", int(one["positive"])]
+            writer.writerow([*head, *values, "; ".join(answer["notes"]), ""])
+    _write(Path(path), text.getvalue())
+
+
+def _write(path: Path, text: str) -> None:
+    """The file appears whole or not at all. Raises EinthovenError where it cannot be written."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(unfinished, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise EinthovenError(f"{path}: cannot be written: {error.strerror or error}") from error

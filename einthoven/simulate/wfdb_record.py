@@ -1,0 +1,119 @@
+"""One simulated record as files: header, signal and annotation of WFDB, laid out as in the PhysioNet/CinC Challenge 2021.
+
+The signal file is a MATLAB v4 matrix ``val`` of int16 whose 24-byte header WFDB skips (format ``16+24``).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from einthoven.record import Record
+from einthoven.simulate.heart import Truth
+
+GAIN = 1000  # counts per mV: 1 µV
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A name to write to; the file appears at ``path`` by rename when all is written, or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def counts(signal: np.ndarray) -> np.ndarray:
+    """(lead, time) mV -> int16 at GAIN, saturated as a machine would; −32768 is kept free, WFDB reads it as missing."""
+    return np.clip(np.rint(np.asarray(signal, dtype=np.float64) * GAIN), -32767, 32767).astype("<i2")
+
+
+def write_mat(path: Path, val: np.ndarray) -> None:
+    """MATLAB level-4 file with the int16 matrix ``val`` (lead, time): 20 bytes of header, the name, then columns."""
+    with appearing(path) as part:
+        with open(part, "wb") as file:
+            file.write(struct.pack("<5i", 30, val.shape[0], val.shape[1], 0, 4))
+            file.write(b"val\x00")
+            file.write(np.ascontiguousarray(val.T).tobytes())
+
+
+def checksum(samples: np.ndarray) -> int:
+    """The sum of a signal's samples as a signed 16-bit number: WFDB's check that a file is whole."""
+    return int((int(samples.astype(np.int64).sum()) + 0x8000) % 0x10000 - 0x8000)
+
+
+def write_header(path: Path, name: str, record: Record, val: np.ndarray, patient: str, time: datetime) -> None:
+    """The ``.hea`` of a record, with the comment lines of the Challenge and two more: patient and time."""
+    fs = f"{record.fs:g}"
+    lines = [f"{name} {val.shape[0]} {fs} {val.shape[1]}"]
+    for lead, row in zip(record.leads, val, strict=True):
+        lines.append(f"{name}.mat 16+24 {GAIN}/mV 16 0 {int(row[0])} {checksum(row)} 0 {lead}")
+    codes = ",".join(sorted(record.labels or {}))
+    lines += [f"#Age: {record.meta['age']}", f"#Sex: {record.meta['sex'].capitalize()}", f"#Dx: {codes}", "#Rx: Unknown", "#Hx: Unknown", "#Sx: Unknown"]
+    lines += [f"#Patient ID: {patient}", f"#Recording time: {time.isoformat()}"]
+    with appearing(path) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="ascii", newline="\n")
+
+
+def annotations(truth: Truth) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Samples, symbols and numbers of a truth, in order of time.
+
+    Waves as in the QT database: ``(`` onset, ``p`` or ``t`` or a beat code peak, ``)`` offset; the number of a bracket says of
+    which wave: 0 P, 1 QRS, 2 T.
+    """
+    marks: list[tuple[int, int, str, int]] = []
+    for number, (wave, peak) in enumerate((("P", "p"), ("QRS", ""), ("T", "t"))):
+        rows = truth.marks[wave] if wave != "P" else np.concatenate([truth.marks["P"], truth.p_alone])
+        for row, (onset, top, offset) in enumerate(rows):
+            code = peak or str(truth.symbols[row])
+            for order, sample, symbol in ((0, onset, "("), (1, top, code), (2, offset, ")")):
+                if sample >= 0:
+                    marks.append((int(sample), 3 * number + order, symbol, number if symbol in "()" else 0))
+    marks.sort()
+    return np.array([mark[0] for mark in marks], dtype=np.int64), [mark[2] for mark in marks], np.array([mark[3] for mark in marks])
+
+
+def write_annotations(folder: Path, name: str, truth: Truth, fs: float) -> None:
+    """``name.atr`` with every beat and wave boundary of the truth."""
+    from wfdb import wrann
+
+    samples, symbols, numbers = annotations(truth)
+    if not len(samples):
+        samples, symbols, numbers = np.array([0]), ["~"], np.array([0])  # an empty annotation file cannot be read again
+    with tempfile.TemporaryDirectory(prefix=".atr-", dir=folder) as work:
+        # wrann appends the sampling rate only for integral rates' sake; the header holds it exactly.
+        wrann(name, "atr", samples, symbol=symbols, num=numbers, fs=fs, write_dir=work)
+        os.replace(Path(work) / f"{name}.atr", folder / f"{name}.atr")
+
+
+def is_whole(folder: Path, name: str, n_leads: int, n_samples: int) -> bool:
+    """Whether all three files of a record are there. They appear by rename, the header last."""
+    signal = folder / f"{name}.mat"
+    return (
+        (folder / f"{name}.hea").is_file()
+        and (folder / f"{name}.atr").is_file()
+        and signal.is_file()
+        and signal.stat().st_size == 24 + 2 * n_leads * n_samples
+    )
+
+
+def write_record(folder: Path, name: str, record: Record, truth: Truth, patient: str, time: datetime) -> None:
+    """Signal, annotation, then header: who sees the header finds the rest."""
+    val = counts(record.signal)
+    write_mat(folder / f"{name}.mat", val)
+    write_annotations(folder, name, truth, record.fs)
+    write_header(folder / f"{name}.hea", name, record, val, patient, time)
+
+
+def read_labels(names: Sequence[str]) -> str:
+    """Findings as one field of a table."""
+    return "; ".join(sorted(names))

@@ -1,0 +1,18 @@
+"""Corpora: one corpus, one module, with its facts, its recordings and the labels that its tables give them."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from einthoven.sources import folder, physionet2021, ptbxl
+from einthoven.sources.facts import Facts, RecordRef
+from einthoven.sources.reading import read
+
+__all__ = ["SOURCES", "Facts", "RecordRef", "read"]
+
+SOURCES: dict[str, ModuleType] = {
+    "physionet2021": physionet2021,
+    "ptbxl": ptbxl,
+    "folder": folder,
+}
+"""Name -> module with ``FACTS``, ``records(root) -> Iterator[RecordRef]`` and ``read(ref) -> Record``."""

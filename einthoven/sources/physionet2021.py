@@ -1,0 +1,84 @@
+"""PhysioNet/Computing in Cardiology Challenge 2021: eight sets of 12-lead ECGs from seven institutions, labelled with SNOMED CT codes.
+
+The patient is not in the files (PTB-XL's are in its own release, and some sets hold several recordings of one person); where a header
+does say ``Patient ID``, as those of our synthetic heart do, it is taken. Nothing is guessed from record numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from einthoven.errors import EinthovenError
+from einthoven.sources.facts import Facts, RecordRef
+from einthoven.sources.reading import existing_root, files, parse, read, ref_from_header
+
+__all__ = ["DATASETS", "FACTS", "read", "records"]
+
+FACTS = Facts(
+    name="PhysioNet/CinC Challenge 2021",
+    version="1.0.3",
+    licence="CC BY 4.0",
+    citation=(
+        "Reyna et al., Will Two Do? Varying Dimensions in Electrocardiography: "
+        "The PhysioNet/Computing in Cardiology Challenge 2021, Computing in Cardiology 2021"
+    ),
+    url="https://physionet.org/content/challenge-2021/1.0.3/",
+    records=88_253,
+    label_system="SNOMED CT",
+)
+
+DATASETS: dict[str, Facts] = {
+    name: Facts(name=name, records=n_records, fs=fs, label_system="SNOMED CT")
+    for name, n_records, fs in [
+        ("chapman_shaoxing", 10_247, 500.0),
+        ("cpsc_2018", 6_877, 500.0),
+        ("cpsc_2018_extra", 3_453, 500.0),
+        ("georgia", 10_344, 500.0),
+        ("ningbo", 34_905, 500.0),
+        ("ptb", 516, 1000.0),
+        ("ptb-xl", 21_837, 500.0),
+        ("st_petersburg_incart", 74, 257.0),
+    ]
+}
+"""The eight sets as the folders are called, with their published counts and rates. A folder of another name is read as well."""
+
+LAYOUT = "the challenge's folder with training/<set>/g1/*.hea, folders <set>/*.hea, or one such set"
+
+
+def records(root: Path | str) -> Iterator[RecordRef]:
+    """Every recording under a folder, by set, group and name.
+
+    root : the challenge's folder (with ``training/``), a folder of sets, or one set. ``meta["dataset"]`` is the set.
+
+    A signal file without a header is given with its problem (the published ningbo set has some). Raises EinthovenError where there is no header at all.
+    """
+    root = existing_root(root, LAYOUT)
+    base = root / "training" if (root / "training").is_dir() else root
+    found = [path for path in files(base) if path.suffix in (".hea", ".mat", ".dat")]
+    headers = {path for path in found if path.suffix == ".hea"}
+    if not headers:
+        raise EinthovenError(f"{root}: no WFDB header (.hea) in it; expected {LAYOUT}.")
+    names = Counter(path.stem for path in headers)
+    for path in found:
+        dataset = _dataset(path, base)
+        # Names are unique in the challenge; where somebody put two corpora together, the set keeps them apart.
+        name = path.stem if names[path.stem] < 2 else f"{dataset}/{path.stem}"
+        meta = {"dataset": dataset}
+        if path.suffix != ".hea":
+            if path.with_suffix(".hea") not in headers:
+                yield RecordRef(path, name, meta=meta, problem=f"a signal without a header: {path.stem}.hea is not there.")
+            continue
+        header = parse(path)
+        if isinstance(header, str):
+            yield RecordRef(path, name, meta=meta, problem=header)
+        else:
+            yield ref_from_header(path, name, header=header, meta=meta)
+
+
+def _dataset(path: Path, base: Path) -> str:
+    parts = path.relative_to(base).parts
+    is_set = len(parts) > 1 and not re.fullmatch(r"g\d+", parts[0])
+    return parts[0] if is_set else base.name

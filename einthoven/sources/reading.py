@@ -1,0 +1,78 @@
+"""From a reference to its record, and from a WFDB header to a reference."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from einthoven import io
+from einthoven.errors import EinthovenError, FormatError
+from einthoven.io import wfdb
+from einthoven.io.wfdb_header import Header, describe
+from einthoven.record import Record
+from einthoven.sources.facts import RecordRef
+
+
+def read(ref: RecordRef) -> Record:
+    """The record that a reference points to, with what the corpus' tables say of it; where they are silent, what the file says stands.
+
+    Raises FormatError, also where the reference has a problem already.
+    """
+    if ref.problem is not None:
+        raise FormatError(f"{ref.path}: {ref.problem}")
+    record = io.read(ref.path)
+    labels, system = (ref.labels, ref.label_system) if ref.labels is not None else (record.labels, record.label_system)
+    patient = ref.patient if ref.patient is not None else record.patient
+    return replace(record, record=ref.record, patient=patient, labels=labels, label_system=system, meta={**record.meta, **ref.meta})
+
+
+def ref_from_header(path: Path, record: str, *, header: Header, meta: Mapping[str, Any] | None = None) -> RecordRef:
+    """What a WFDB header says of its record, no signal loaded; ``problem`` where the header cannot be trusted or its signal is not there."""
+    said, labels, patient = describe(header.comments)
+    said.pop("comments", None)
+    if header.time is not None:
+        said["time"] = header.time.isoformat()
+    return RecordRef(
+        path=path,
+        record=record,
+        patient=patient,
+        labels=labels,
+        label_system="SNOMED CT" if labels is not None else None,
+        meta={**said, **(meta or {})},
+        problem=wfdb.borrowed_signal(header, path) or _absent(header, path),
+    )
+
+
+def parse(path: Path) -> Header | str:
+    """The header, or why there is none."""
+    try:
+        return wfdb.read_header(path)
+    except FormatError as error:
+        return str(error).removeprefix(f"{path}: ")
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}."
+
+
+def files(root: Path) -> Iterator[Path]:
+    """Every file under a folder, in an order that depends on the names alone; hidden files and folders are left out."""
+    for folder, below, names in os.walk(root, followlinks=True):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield Path(folder, name)
+
+
+def existing_root(root: Path | str, expected: str) -> Path:
+    """The folder as an absolute path. Raises EinthovenError that says what layout was expected where it is none."""
+    path = Path(root).expanduser().absolute()
+    if not path.is_dir():
+        raise EinthovenError(f"{root}: {'is a file, not a folder' if path.exists() else 'no such folder'}; expected {expected}.")
+    return path
+
+
+def _absent(header: Header, path: Path) -> str | None:
+    missing = sorted({signal.file for signal in header.signals if not (path.parent / signal.file).is_file()})
+    return f"the header names the signal file {', '.join(missing)}, which is not there; restore it beside the header." if missing else None

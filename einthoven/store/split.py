@@ -1,0 +1,246 @@
+"""Which recordings train, which validate, which test: always whole patients.
+
+A rule depends on (seed, source, patient) alone, never on the order of the rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from einthoven.errors import StoreError
+from einthoven.store.layout import SPLITS, TABLE, read_facts, write_atomically
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+STRATEGIES = ("random", "stratified", "fold", "source")
+_NAMES = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2}
+
+
+def split(
+    store: Any,
+    *,
+    strategy: str = "random",
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    seed: int = 1,
+    valid_fold: Sequence[Any] | str | int = 9,
+    test_fold: Sequence[Any] | str | int = 10,
+    valid_source: Sequence[str] | str = (),
+    test_source: Sequence[str] | str = (),
+) -> np.ndarray:
+    """A "train", "valid" or "test" for every row of a store (or of its pyarrow table): (row,) of text.
+
+    random     : by patient; the fractions are of the recordings, as near as whole patients allow
+    stratified : by patient, so that each label is as frequent in every part (iterative stratification: Sechidis et al.,
+                 ECML PKDD 2011, over patients instead of examples)
+    fold       : the corpus's own folds: ``valid_fold``, ``test_fold``, the rest trains; or its own train/valid/test
+    source     : whole data sets by name test (``test_source``) or validate; without ``valid_source`` the validation part is
+                 drawn by patient from the rest
+
+    A recording whose patient is not known counts as a patient of its own. Raises StoreError for what the store cannot give.
+    """
+    table = _columns(store)
+    if strategy not in STRATEGIES:
+        raise StoreError(f"expected a split strategy among {', '.join(STRATEGIES)}; got {strategy!r}")
+    share = np.asarray(fractions, dtype=np.float64)
+    if share.shape != (3,) or (share < 0).any() or not share.sum() > 0:
+        raise StoreError(f"expected three fractions (train, valid, test), none below 0; got {tuple(fractions)}")
+    share = share / share.sum()
+    if strategy == "fold":
+        part = _by_fold(table, valid_fold, test_fold)
+    else:
+        patients = _patients(table, seed)
+        if strategy == "random":
+            part = _cut(patients.n_records, share)[patients.of_row]
+        elif strategy == "stratified":
+            part = _stratify(_label_matrix(table, patients), patients.n_records, share)[patients.of_row]
+        else:
+            part = _by_source(table, patients, share, valid_source, test_source)
+    return np.array(SPLITS)[part]
+
+
+def default_split(table: pa.Table) -> tuple[np.ndarray, dict[str, Any]]:
+    """What ingest writes, and the rule in words: the corpus's ten folds (1–8, 9, 10) or own parts where it has them, else random
+    by patient with seed 1."""
+    folds = set(table["fold"].unique().to_pylist())
+    if folds and (folds == {str(fold) for fold in range(1, 11)} or ("test" in folds and folds <= set(_NAMES))):
+        return split(table, strategy="fold"), {"strategy": "fold", "valid_fold": 9, "test_fold": 10}
+    rule = {"strategy": "random", "fractions": [0.8, 0.1, 0.1], "seed": 1, "by": "patient"}
+    return split(table, strategy="random", fractions=(0.8, 0.1, 0.1), seed=1), {
+        **rule,
+        "records_without_patient": table["patient"].null_count,
+    }
+
+
+def assign(path: Path | str, column: Sequence[str] | np.ndarray, rule: dict[str, Any] | None = None) -> None:
+    """Write a split into a store's table, in the place of the one that is there; the table is replaced in one instant.
+
+    rule : what made it, kept beside it
+    Raises StoreError when the column does not fit, or would put one patient on two sides.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    read_facts(path)
+    column = np.asarray(column, dtype=str)
+    file = pq.ParquetFile(path / TABLE)
+    if column.shape != (file.metadata.num_rows,):
+        raise StoreError(f"expected a split for each of the {file.metadata.num_rows} rows of {path}; got shape {column.shape}")
+    unknown = sorted(set(np.unique(column)) - set(SPLITS))
+    if unknown:
+        raise StoreError(f"expected {', '.join(SPLITS)} in a split; got {', '.join(map(repr, unknown))}")
+    table = _columns(file.read(columns=["record", "source", "patient"]))
+    _refuse_shared_patients(table, np.select([column == name for name in SPLITS], range(len(SPLITS))))
+    columns = file.schema_arrow.with_metadata({"split": json.dumps(rule or {"strategy": "given"})})
+    place = columns.names.index("split")
+
+    def write(out: Any) -> None:
+        with pq.ParquetWriter(out, columns) as writer:
+            first = 0
+            for group in range(file.metadata.num_row_groups):
+                rows = file.read_row_group(group)
+                values = pa.array(column[first : first + len(rows)]).cast(columns.field(place).type)
+                writer.write_table(rows.set_column(place, columns.field(place), values).cast(columns), row_group_size=len(rows))
+                first += len(rows)
+
+    write_atomically(path / TABLE, write)
+
+
+# ---------------------------------------------------------------------------------------------------------------- patients
+
+
+class _Patients:
+    """Patients in an order that their hash gives: ``of_row (row,)`` numbers, ``n_records (patient,)``, ``rows (patient,)`` a row of each."""
+
+    def __init__(self, of_row: np.ndarray):
+        self.of_row = of_row
+        self.n_records = np.bincount(of_row)
+
+
+def _columns(store: Any) -> Any:
+    return store.table if hasattr(store, "table") else store
+
+
+def _keys(table: Any) -> np.ndarray:
+    """(row,) text that is equal for rows of one patient and for no others."""
+    source, patient, record = (table[name].to_pylist() for name in ("source", "patient", "record"))
+    return np.array([f"{s}\0{p}" if p is not None else f"{s}\0\0{r}" for s, p, r in zip(source, patient, record)])
+
+
+def _patients(table: Any, seed: int) -> _Patients:
+    keys, of_row = np.unique(_keys(table), return_inverse=True)
+    hashes = np.array([hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=8).hexdigest() for key in keys])
+    rank = np.empty(len(keys), dtype=np.int64)
+    rank[np.argsort(hashes, kind="stable")] = np.arange(len(keys))
+    return _Patients(rank[of_row])
+
+
+def _refuse_shared_patients(table: Any, part: np.ndarray) -> None:
+    keys, of_row = np.unique(_keys(table), return_inverse=True)
+    low, high = np.full(len(keys), 3), np.full(len(keys), -1)
+    np.minimum.at(low, of_row, part)
+    np.maximum.at(high, of_row, part)
+    shared = keys[low != high]
+    if len(shared):
+        raise StoreError(
+            f"{len(shared)} patients would stand on two sides of the split, for one {shared[0].split(chr(0))[1]}; split by patient"
+        )
+
+
+def _cut(n_records: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """A part for each patient, in their order, so that each part has its share of the recordings."""
+    middle = (np.cumsum(n_records) - n_records / 2) / n_records.sum()
+    part = np.searchsorted(np.cumsum(share)[:-1], middle, side="right")
+    for empty in np.flatnonzero((share > 0) & (np.bincount(part, minlength=3) == 0)):
+        largest = np.argmax(np.bincount(part, minlength=3))
+        if (part == largest).sum() > 1:  # a part of few patients takes one rather than none
+            part[np.flatnonzero(part == largest)[-1]] = empty
+    return part
+
+
+# -------------------------------------------------------------------------------------------------------------- strategies
+
+
+def _by_fold(table: Any, valid_fold: Any, test_fold: Any) -> np.ndarray:
+    folds = table["fold"].to_pylist()
+    n_without = sum(fold is None for fold in folds)
+    if n_without:
+        raise StoreError(f"{n_without} of {len(folds)} recordings have no published fold; use strategy random or stratified")
+    known = set(folds)
+    if known <= set(_NAMES):
+        part = np.array([_NAMES[fold] for fold in folds])
+    else:
+        valid, test = _names(valid_fold), _names(test_fold)
+        missing = sorted((valid | test) - known)
+        if missing:
+            raise StoreError(
+                f"there is no fold {', '.join(missing)} here; the folds are {', '.join(sorted(known, key=lambda fold: (len(fold), fold)))}"
+            )
+        part = np.array([2 if fold in test else 1 if fold in valid else 0 for fold in folds])
+    _refuse_shared_patients(table, part)
+    return part
+
+
+def _by_source(table: Any, patients: _Patients, share: np.ndarray, valid_source: Any, test_source: Any) -> np.ndarray:
+    valid, test = _names(valid_source), _names(test_source)
+    names = _data_sets(table)
+    missing = sorted((valid | test) - set(names))
+    if missing or not test:
+        problem = f"there is no data set {', '.join(missing)} here" if missing else "strategy source needs test_source"
+        raise StoreError(f"{problem}; the data sets are {', '.join(sorted(set(names)))}")
+    part = np.array([2 if name in test else 1 if name in valid else 0 for name in names])
+    if not valid and share[:2].sum() > 0:
+        rest = part == 0
+        numbers, of_row = np.unique(patients.of_row[rest], return_inverse=True)
+        part[rest] = _cut(np.bincount(of_row, minlength=len(numbers)), np.array([*share[:2], 0.0]) / share[:2].sum())[of_row]
+    _refuse_shared_patients(table, part)
+    return part
+
+
+def _data_sets(table: Any) -> list[str]:
+    """The data set of each row: what the source's meta calls ``dataset`` (PhysioNet 2021 joins seven), else the source."""
+    pairs = zip(table["source"].to_pylist(), table["meta"].to_pylist())
+    return [str((json.loads(meta) if meta else {}).get("dataset", source)) for source, meta in pairs]
+
+
+def _names(value: Any) -> set[str]:
+    return {str(value)} if isinstance(value, (str, int)) else {str(one) for one in value}
+
+
+def _label_matrix(table: Any, patients: _Patients) -> np.ndarray:
+    """(patient, label) bool: has a recording with the label; the last column: has a recording that nobody labelled."""
+    column = [None if labels is None else [code for code, value in labels if value == 1.0] for labels in table["labels"].to_pylist()]
+    place = {code: at for at, code in enumerate(sorted({code for codes in column if codes for code in codes}))}
+    matrix = np.zeros((len(patients.n_records), len(place) + 1), dtype=bool)
+    for patient, codes in zip(patients.of_row, column):
+        matrix[patient, [place[code] for code in codes] if codes is not None else -1] = True
+    return matrix
+
+
+def _stratify(labels: np.ndarray, n_records: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Sechidis's iterative stratification: the rarest label that is left goes first, each of its patients to where it is most wanted."""
+    part = np.full(len(labels), -1)
+    wanted = share[:, None] * labels.sum(axis=0)  # (part, label) patients
+    room = share * n_records.sum()
+    left = labels.sum(axis=0)
+    while left.any():
+        label = np.argmin(np.where(left > 0, left, np.iinfo(np.int64).max))
+        for patient in np.flatnonzero(labels[:, label] & (part < 0)):
+            most = np.flatnonzero(wanted[:, label] == wanted[:, label].max())
+            here = most[np.argmax(room[most])]
+            part[patient] = here
+            wanted[here] -= labels[patient]
+            room[here] -= n_records[patient]
+            left = left - labels[patient]
+    rest = np.flatnonzero(part < 0)
+    if len(rest):
+        room = np.maximum(room, 0)
+        part[rest] = _cut(n_records[rest], room / room.sum() if room.sum() > 0 else share)
+    return part

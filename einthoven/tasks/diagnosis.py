@@ -1,0 +1,160 @@
+"""Diagnosis: which of several findings an ECG shows, each with its own probability (multi-label classification).
+
+Labels that nobody stated are NaN; the loss, its weight and every score leave them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from einthoven.errors import StoreError
+from einthoven.layers.pool import pool
+from einthoven.metrics.multilabel import scores
+from einthoven.objectives.step import Moment, Step
+
+HEADS = ("mean", "attention")
+
+
+def masked_bce(logits: Tensor, label: Tensor, pos_weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Binary cross-entropy over the labels that are known.
+
+    logits, label : (batch, class); a label is 1, 0 or NaN (unknown)
+    pos_weight    : (class,) factor of the term of a positive
+    returns       : () the sum of the terms (0, with a gradient of 0, where nothing is known), () how many there are
+    """
+    known = ~label.isnan()
+    # NaN times 0 is NaN, in the gradient too: unknown labels become 0 before the loss, not only after it.
+    terms = F.binary_cross_entropy_with_logits(logits.float(), label.nan_to_num(0.0).float(), pos_weight=pos_weight, reduction="none")
+    return terms.masked_fill(~known, 0.0).sum(), known.sum()
+
+
+class Diagnosis(nn.Module):
+    """The encoder's frames, their mean, one linear layer: a logit per class.
+
+    encoder        : see docs/architecture.md
+    classes        : the findings' names, in the order of ``batch["label"]``
+    pos_weight     : (class,) factor of a positive's loss, see ``pos_weight``; it shifts probabilities up, so thresholds
+                     must be chosen on a validation set
+    dropout        : of the record's vector, before the linear layer
+    freeze_updates : for so many updates from the start the encoder gets no gradient (its dropout stays on, as in the old code)
+    head           : "mean" over valid frames, as published; "attention": a learned weighting of them
+
+    ``forward`` gives the mean loss over known labels, weighted by their number. Source: the `ecg_transformer_classifier`
+    of fairseq-signals, whose keys ``encoder.…`` and ``proj.…`` are ours. There dropout stands before the mean over frames.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        classes: Sequence[str],
+        *,
+        pos_weight: Sequence[float] | np.ndarray | Tensor | None = None,
+        dropout: float = 0.0,
+        freeze_updates: int = 0,
+        head: str = "mean",
+    ):
+        super().__init__()
+        if not classes or len(set(classes)) != len(classes):
+            raise ValueError(f"expected the names of one class or more, each once; got {list(classes)}")
+        if head not in HEADS:
+            raise ValueError(f"expected the head to be one of {', '.join(HEADS)}; got {head!r}")
+        self.encoder, self.classes, self.head, self.freeze_updates = encoder, tuple(classes), head, freeze_updates
+        self.dropout = nn.Dropout(dropout)
+        dim: int = encoder.dim  # type: ignore[assignment]
+        self.attend = nn.Linear(dim, 1, bias=False) if head == "attention" else None
+        self.proj = nn.Linear(dim, len(classes))
+        nn.init.xavier_uniform_(self.proj.weight)
+        nn.init.zeros_(self.proj.bias)
+        self.pos_weight: Tensor | None
+        weights = None if pos_weight is None else torch.as_tensor(np.asarray(pos_weight), dtype=torch.float32)
+        if weights is not None and (weights.shape != (len(classes),) or not (weights > 0).all() or not weights.isfinite().all()):
+            raise ValueError(f"expected a pos_weight above 0 for each of {len(classes)} classes; got {weights.tolist()}")
+        self.register_buffer("pos_weight", weights, persistent=False)
+
+    def config(self) -> dict[str, Any]:
+        """What builds the task again around its encoder and classes, as far as answering needs it."""
+        return {"head": self.head, "dropout": self.dropout.p}
+
+    def encoder_frozen(self, step: int) -> bool:
+        """Whether the encoder gets no gradient at the update after ``step`` finished ones."""
+        return step < self.freeze_updates
+
+    def frames(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """(batch, frame, dim), and (batch, frame) bool where a frame is real; None: all are."""
+        # ``padded`` spares the question whether any sample is padding, which would have to wait for the device.
+        valid = batch.get("valid") if batch.get("padded", True) else None
+        frames = self.encoder(batch["ecg"], valid)
+        return frames, None if valid is None else self.encoder.frame_valid(valid)  # type: ignore[operator]
+
+    def summary(self, frames: Tensor, valid: Tensor | None) -> Tensor:
+        """One vector per row from its valid frames: (batch, frame, dim) -> (batch, dim)."""
+        if self.attend is None:
+            return pool(frames, valid)
+        score = self.attend(frames).squeeze(-1)
+        if valid is not None:
+            score = score.masked_fill(~valid, torch.finfo(score.dtype).min)
+            frames = frames.masked_fill(~valid[:, :, None], 0.0)
+        return torch.einsum("bf,bfd->bd", score.softmax(dim=1), frames)
+
+    def embed(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """One vector per row: (batch, dim)."""
+        return self.summary(*self.frames(batch))
+
+    def logits(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """(batch, class)"""
+        return self.proj(self.dropout(self.embed(batch)))
+
+    def predict(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Probabilities, (batch, class) float32; call it in evaluation mode."""
+        with torch.no_grad():
+            return self.logits(batch).float().sigmoid()
+
+    def forward(self, batch: Mapping[str, Tensor], moment: Moment) -> Step:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_frozen(moment.step)):
+            frames, valid = self.frames(batch)
+        logits, label = self.proj(self.dropout(self.summary(frames, valid))), batch["label"]
+        total, n_known = masked_bce(logits, label, self.pos_weight)
+        loss = total / n_known.clamp(min=1)
+        right = ((logits > 0) == (label == 1)) & ~label.isnan()
+        parts = {"loss": loss.detach(), "accuracy": right.sum() / n_known.clamp(min=1)}
+        return Step(loss, parts, float(n_known))
+
+    def metrics(self, probability: np.ndarray, label: np.ndarray) -> dict[str, float]:
+        """Scores of a validation set, (record, class) each, at threshold 0.5: what early stopping may follow."""
+        return {name: float(value) for name, value in scores(probability, label).items() if value.ndim == 0}
+
+
+def constant_classes(label: np.ndarray) -> np.ndarray:
+    """(record, class) -> (class,) bool: classes whose known labels are all one value, or of which nothing is known."""
+    return ~((label == 1).any(axis=0) & (label == 0).any(axis=0))
+
+
+def check_labels(label: np.ndarray, classes: Sequence[str]) -> None:
+    """Before training: every class needs both kinds of label. Raises StoreError naming those that have only one."""
+    if label.ndim != 2 or label.shape[1] != len(classes):
+        raise ValueError(f"expected labels of shape (record, class={len(classes)}); got {label.shape}")
+    wrong = [
+        f"{name} ({'no label is known' if np.isnan(column).all() else 'always present' if (column == 1).any() else 'never present'})"
+        for name, column, constant in zip(classes, label.T, constant_classes(label))
+        if constant
+    ]
+    if wrong:
+        raise StoreError(
+            f"{len(wrong)} of {len(classes)} classes have one label value in all {len(label)} training records and cannot be learned: "
+            f"{', '.join(wrong[:6])}{', …' if len(wrong) > 6 else ''}; leave them out, or train on records that have both"
+        )
+
+
+def pos_weight(label: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """(1 - p) / p per class, p the share of positives among known labels: (record, class) -> (class,) float32.
+
+    So each class's positives weigh as much as its negatives. Raises StoreError for a class that has only one kind.
+    """
+    check_labels(label, classes)
+    return ((label == 0).sum(axis=0) / (label == 1).sum(axis=0)).astype(np.float32)

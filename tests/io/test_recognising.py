@@ -1,0 +1,153 @@
+"""What a file is, found by its content; and MATLAB files without a header."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.io
+
+from einthoven import io
+from einthoven.errors import FormatError
+from einthoven.leads import TWELVE
+from einthoven.signal.scale import standardise
+
+
+def refused(path, *words: str) -> None:
+    with pytest.raises(FormatError) as error:
+        io.read(path)
+    message = str(error.value)
+    assert "\n" not in message and str(path) in message and all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"%PDF-1.7 ...", "PDF"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
+        (bytes(128) + b"DICM" + bytes(20), "DICOM"),
+        (b"0       X X X", "EDF"),
+        (b"ISHNE1.0....", "ISHNE Holter"),
+        (b"<?xml version='1.0'?>\n<!DOCTYPE RestingECG>\n<RestingECG>", "GE MUSE XML"),
+        ("\ufeff<?xml version='1.0' encoding='UTF-16'?><restingecgdata xmlns='x'>".encode("utf-16"), "Philips SierraECG XML"),
+        (b"<?xml version='1.0'?><hl7:AnnotatedECG>", "HL7 aECG XML"),
+        (b"<svg>", "XML of a kind we do not know"),
+        (b"time,I,II\n0,1,2\n", "text"),
+        (b"\x80\x04\x95", "Python pickle"),
+        (bytes(range(128, 160)) * 3, "no kind that we know"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".bin", ".mat", ".hea"])
+def test_a_file_we_do_not_read_is_named_by_its_content(tmp_path, content, name, suffix):
+    path = tmp_path / f"file{suffix}"
+    path.write_bytes(content)
+    if suffix == ".hea" and name in ("text", "no kind that we know"):
+        refused(path)  # a header that cannot be understood
+    else:
+        refused(path, name)
+
+
+def test_the_formats_that_are_read_are_told(tmp_path):
+    path = tmp_path / "a.pdf"
+    path.write_bytes(b"%PDF-1.7")
+    refused(path, *io.READERS)
+
+
+def test_a_folder_an_empty_and_an_absent_file_are_told_apart(tmp_path):
+    empty = tmp_path / "empty.hea"
+    empty.touch()
+    refused(empty, "is empty")
+    refused(tmp_path, "is a folder")
+    refused(tmp_path / "nothing", "no such file")
+    refused(tmp_path / "nothing.hea", "no such file")
+
+
+@pytest.mark.data
+def test_real_files_of_other_formats_are_named(data_root):
+    for pattern, name in [("dicom/*.dcm", "DICOM"), ("**/*.[sS][cC][pP]", "SCP-ECG"), ("muse-xml/*.xml", "GE MUSE XML"), ("cardiosoft-xml/*.xml", "CardioSoft"),
+                          ("schiller-xml/*.xml", "Schiller"), ("sph/*.h5", "HDF5"), ("edf/*.edf", "EDF"), ("ishne/*.ecg", "ISHNE"), ("hl7-aecg/*.xml", "HL7")]:  # fmt: skip
+        for path in data_root.glob(pattern):
+            refused(path, name)
+
+
+# ---------------------------------------------------------------- MATLAB without a header
+
+
+def test_a_val_alone_does_not_say_its_rate(tmp_path):
+    path = tmp_path / "A0001.mat"
+    scipy.io.savemat(path, {"val": np.zeros((12, 100), dtype=np.int16)}, format="4")
+    refused(path, "(12, 100)", "A0001.hea")
+
+
+def test_a_truncated_version_4_file_is_refused_before_it_is_loaded(tmp_path):
+    path = tmp_path / "A0001.mat"
+    scipy.io.savemat(path, {"val": np.zeros((12, 100), dtype=np.int16)}, format="4")
+    path.write_bytes(path.read_bytes()[:1000])
+    refused(path, "truncated", "2424")
+
+
+def test_a_matlab_file_without_an_ecg_is_told_what_was_expected(tmp_path):
+    path = tmp_path / "R_1.mat"
+    scipy.io.savemat(path, {"R_peak": np.arange(4)})
+    refused(path, "feats", "R_peak")
+
+
+def test_the_scaling_of_fairseq_signals_is_undone(tmp_path):
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(12, 700)) * 0.3 + rng.normal(size=(12, 1))
+    truth[4] = 0.25  # a flat lead comes back as its mean
+    scaled = {
+        "feats": standardise(truth),
+        "curr_sample_rate": 500,
+        "mean": truth.mean(1, keepdims=True),
+        "std": truth.std(1, keepdims=True),
+    }
+    path = tmp_path / "x_1.mat"
+    scipy.io.savemat(path, {**scaled, "segment_i": 1})
+    record = io.read(path)
+    np.testing.assert_allclose(record.signal, truth, atol=1e-6)
+    assert record.fs == 500 and record.leads == TWELVE and record.meta["segment"] == 1 and "unscaled" in record.meta
+    scipy.io.savemat(path, {"feats": truth, "curr_sample_rate": 400})
+    unscaled = io.read(path, leads=["V6"], start=1)
+    np.testing.assert_allclose(unscaled.signal, truth[[11], 400:], atol=1e-6)
+    assert unscaled.fs == 400 and "unscaled" not in unscaled.meta
+
+
+def test_a_number_of_leads_that_has_no_names_gets_none(tmp_path):
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(path, {"feats": np.ones((8, 100)), "curr_sample_rate": 500})
+    assert io.read(path).leads[:2] == ("lead 1", "lead 2")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"curr_sample_rate": [1, 2]},
+        {"curr_sample_rate": "fast"},
+        {"curr_sample_rate": -1},
+        {"feats": "text"},
+        {"mean": np.ones((3, 1)), "std": np.ones((12, 1))},
+    ],
+)
+def test_contradictions_in_a_segment_are_refused(tmp_path, change):
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(path, {"feats": np.ones((12, 100)), "curr_sample_rate": 500} | change)
+    refused(path, "expected")
+
+
+def test_a_cpsc_2018_struct_is_read(tmp_path):
+    path = tmp_path / "A1.mat"
+    data = np.random.default_rng(0).normal(size=(12, 300))
+    scipy.io.savemat(path, {"ECG": {"sex": "Male", "age": 52, "data": data}})
+    record = io.read(path)
+    np.testing.assert_allclose(record.signal, data.astype(np.float32))
+    assert (record.fs, record.leads, record.meta) == (500.0, TWELVE, {"sex": "male", "age": 52.0})
+
+
+@pytest.mark.data
+def test_real_matlab_files_are_read(data_root):
+    paths = [*sorted((data_root / "cpsc2018").glob("*.mat")), *sorted((data_root / "code15-mat").glob("*.mat"))]
+    if not paths:
+        pytest.skip("no MATLAB files here")
+    for path in paths:
+        record = io.read(path)
+        assert record.leads == TWELVE and 0.01 < np.nanstd(record.signal) < 10

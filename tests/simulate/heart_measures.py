@@ -1,0 +1,168 @@
+"""Measurements on 12-lead ECGs, the same for real and simulated ones: those that the quartiles of real recordings were made with.
+
+Signals are (lead=12, time) in mV in the order of TWELVE, at 500 Hz; ``peaks`` are R peaks in samples. Results in µV, ms, degrees.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.signal import butter, sosfiltfilt
+
+from einthoven.leads import DOWER, INDEPENDENT, KORS, TWELVE
+
+FS = 500
+EIGHT = [TWELVE.index(name) for name in INDEPENDENT]
+BANDS = {"0.05_0.5": (0.05, 0.5), "0.5_1": (0.5, 1), "1_5": (1, 5), "5_15": (5, 15), "15_40": (15, 40), "40_100": (40, 100), "100_150": (100, 150)}
+_DIAGNOSTIC = butter(3, [0.5, 40.0], "bandpass", fs=FS, output="sos")
+_SLOW = butter(2, 0.5, "lowpass", fs=FS, output="sos")
+_FAST = butter(3, 40.0, "highpass", fs=FS, output="sos")
+_QUIET = butter(3, 15.0, "highpass", fs=FS, output="sos")
+_LINE = butter(2, 0.5, "highpass", fs=FS, output="sos")
+
+
+def _rms(x, axis=-1):
+    return np.sqrt((x**2).mean(axis=axis))
+
+
+def signal_measures(signal, peaks):
+    """Levels, drift, noise and bands per lead, µV: name -> (lead,)."""
+    centred = 1000 * (signal - signal.mean(axis=1, keepdims=True))
+    out = {}
+    diagnostic = sosfiltfilt(_DIAGNOSTIC, centred)
+    out["rms"] = _rms(diagnostic)
+    spans = [np.ptp(diagnostic[:, p - 50 : p + 50], axis=1) for p in peaks if 60 < p < signal.shape[1] - 60]
+    out["qrs_pp"] = np.median(spans, axis=0)
+    drift = sosfiltfilt(_SLOW, centred)
+    out["drift_sd"], out["drift_pp"] = drift.std(axis=1), np.ptp(drift, axis=1)
+    away = np.ones(signal.shape[1], bool)
+    for p in peaks:
+        away[max(p - 45, 0) : p + 60] = False
+    out["hf40"] = sosfiltfilt(_FAST, centred)[:, away].std(axis=1)
+    fast = sosfiltfilt(_QUIET, centred)
+    n_pieces = fast.shape[1] // 40
+    out["quiet15"] = np.percentile(_rms(fast[:, : 40 * n_pieces].reshape(12, n_pieces, 40)), 10, axis=1)
+    window = np.hanning(centred.shape[1])
+    power = np.abs(np.fft.rfft(centred * window)) ** 2 * 2 / (window**2).sum() / centred.shape[1]
+    f = np.fft.rfftfreq(centred.shape[1], 1 / FS)
+    for name, (low, high) in BANDS.items():
+        out[f"band_{name}"] = np.sqrt(power[:, (f >= low) & (f < high)].sum(axis=1))
+    return out
+
+
+def aligned_beats(signal, peaks, before=150, after=225):
+    """(beat, lead, sample) −300…+450 ms around R, of a signal without its slow line, shifted to fit the median beat best."""
+    line = sosfiltfilt(_LINE, signal)
+    inside = [p for p in peaks if p - before - 10 >= 0 and p + after + 10 <= signal.shape[1]]
+    beats = np.stack([line[:, p - before : p + after] for p in inside])
+    template = np.median(beats, axis=0)[EIGHT, before - 40 : before + 40].ravel()
+    out = []
+    for p in inside:
+        fit = [np.corrcoef(line[EIGHT, p + d - 40 : p + d + 40].ravel(), template)[0, 1] for d in range(-6, 7)]
+        shift = int(np.argmax(fit)) - 6
+        out.append(line[:, p + shift - before : p + shift + after])
+    return np.stack(out)
+
+
+def _explained(x, n):
+    power = np.linalg.svd(x - x.mean(axis=1, keepdims=True), compute_uv=False) ** 2
+    return power[:n].sum() / power.sum()
+
+
+def _boundaries(v, centre=150):
+    """Onset and offset of a median beat's QRS from the speed of its vector."""
+    kernel = np.exp(-0.5 * (np.arange(-4, 5) / 1.2) ** 2)
+    kernel /= kernel.sum()
+    smooth = np.stack([np.convolve(row, kernel, mode="same") for row in v])
+    speed = np.sqrt((np.gradient(smooth, axis=1) ** 2).sum(axis=0))
+    top = centre - 25 + int(speed[centre - 25 : centre + 35].argmax())
+    limit = 0.06 * speed[top]
+    onset = top
+    while onset > centre - 75 and not (speed[onset - 5 : onset] < limit).all():
+        onset -= 1
+    offset = top
+    while offset < centre + 110 and not (speed[offset : offset + 6] < limit).all():
+        offset += 1
+    return onset, offset
+
+
+def dipole_measures(signal, peaks):
+    """How dipolar a record is, and its vectors (Kors)."""
+    diagnostic = sosfiltfilt(_DIAGNOSTIC, signal)
+    out = {"cum3_of12": _explained(diagnostic, 3), "cum4_of12": _explained(diagnostic, 4), "cum3_of8": _explained(diagnostic[EIGHT], 3)}
+    u, s, vt = np.linalg.svd(diagnostic, full_matrices=False)
+    out["resid3_rms_uV"] = 1000 * _rms((u[:, 3:] * s[3:] @ vt[3:]).ravel())
+    beat = np.median(aligned_beats(signal, peaks), axis=0)[EIGHT]
+    for n in (1, 2, 3, 4):
+        out[f"beat_cum{n}"] = _explained(beat, n)
+    onset, offset = _boundaries(KORS @ beat)
+    beat = beat - beat[:, onset - 10 : onset].mean(axis=1, keepdims=True)
+    v = KORS @ beat
+    out["QRS_cum3"] = _explained(beat[:, onset:offset], 3)
+    total = (beat**2).sum()
+    fitted = DOWER @ (np.linalg.pinv(DOWER) @ beat)
+    out["dower_lsq_unexpl"] = ((beat - fitted) ** 2).sum() / total
+    own = beat @ v.T @ np.linalg.inv(v @ v.T)
+    out["kors_ownmatrix_unexpl"] = ((beat - own @ v) ** 2).sum() / total
+    qrs, t = v[:, onset:offset], v[:, offset + 30 : 370]
+    size_q, size_t = np.sqrt((qrs**2).sum(axis=0)), np.sqrt((t**2).sum(axis=0))
+    out["T_cum1"] = _explained(beat[:, offset + 30 : 370], 1)
+    q, w = qrs[:, size_q.argmax()], t[:, size_t.argmax()]
+    out["qrs_vec_max_mV"], out["t_vec_max_mV"] = size_q.max(), size_t.max()
+    p = v[:, max(onset - 110, 0) : onset - 8]
+    p = p - np.linspace(p[:, 0], p[:, -1], p.shape[1]).T
+    out["p_vec_max_mV"] = np.sqrt((p**2).sum(axis=0)).max()
+    for name, x in (("qrs", q), ("t", w)):
+        out[f"{name}_az"] = np.degrees(np.arctan2(x[2], x[0]))
+        out[f"{name}_el"] = np.degrees(np.arcsin(x[1] / np.linalg.norm(x)))
+
+    def angle(a, b):
+        return np.degrees(np.arccos(np.clip(a @ b / np.linalg.norm(a) / np.linalg.norm(b), -1, 1)))
+
+    out["peak_qrs_t_angle"], out["mean_qrs_t_angle"] = angle(q, w), angle(qrs.mean(axis=1), t.mean(axis=1))
+    for name, loop in (("qrs", qrs), ("t", t)):
+        s = np.linalg.svd(loop - loop.mean(axis=1, keepdims=True) if name == "t" else loop, compute_uv=False)
+        out[f"{name}_loop_s2s1"], out[f"{name}_loop_s3s1"] = s[1] / s[0], s[2] / s[0]
+    return out
+
+
+def beat_to_beat(signal, peaks):
+    """How alike the beats of a record are: name -> (lead,)."""
+    beats = aligned_beats(signal, peaks)
+    median = np.median(beats, axis=0)
+    centred, reference = beats - beats.mean(axis=2, keepdims=True), median - median.mean(axis=1, keepdims=True)
+    corr = (centred * reference).sum(axis=2) / np.sqrt((centred**2).sum(axis=2) * (reference**2).sum(axis=1))
+    spans = np.ptp(beats[:, :, 100:200], axis=2)
+    return {
+        "corr": np.median(corr, axis=0),
+        "corrmin": corr.min(axis=0),
+        "residrms": 1000 * np.median(_rms(centred - reference), axis=0),
+        "qrsamp_cv": spans.std(axis=0) / spans.mean(axis=0),
+    }
+
+
+def amplitudes(signal, truth):
+    """P, Q, R, S, T, J+60 and peak to peak in µV by the truth's boundaries, medians over the beats: name -> (lead,)."""
+    rows = []
+    smooth = sosfiltfilt(_DIAGNOSTIC, signal)
+    for p, qrs, t in zip(truth.marks["P"], truth.marks["QRS"], truth.marks["T"], strict=True):
+        if min(p.min(), qrs.min(), t.min()) < 0 or qrs[0] < 12 or t[2] + 1 >= signal.shape[1]:
+            continue
+        level = 1000 * smooth[:, qrs[0] - 10 : qrs[0]].mean(axis=1)
+        q = 1000 * smooth[:, qrs[0] : qrs[2] + 1] - level[:, None]
+        wave_p = 1000 * smooth[:, p[0] : p[2] + 1]
+        wave_p = wave_p - np.linspace(wave_p[:, 0], wave_p[:, -1], wave_p.shape[1]).T
+        wave_t = 1000 * smooth[:, t[0] : t[2] + 1] - level[:, None]
+        row = {"P": _extreme(wave_p), "T": _extreme(wave_t), "PP": np.ptp(q, axis=1)}
+        row["J60"] = 1000 * smooth[:, min(qrs[2] + 30, signal.shape[1] - 1)] - level
+        top = q.argmax(axis=1)
+        has_r = q.max(axis=1) >= 30
+        steps = np.arange(q.shape[1])
+        row["R"] = np.where(has_r, q.max(axis=1), 0)
+        row["Q"] = np.where(has_r, np.minimum(np.where(steps <= top[:, None], q, 0).min(axis=1), 0), q.min(axis=1))
+        row["S"] = np.where(has_r, np.minimum(np.where(steps >= top[:, None], q, 0).min(axis=1), 0), 0)
+        rows.append(row)
+    return {name: np.median([row[name] for row in rows], axis=0) for name in rows[0]}
+
+
+def _extreme(x):
+    return x[np.arange(12), np.abs(x).argmax(axis=1)]
