@@ -315,7 +315,7 @@ def demo(
     """The whole path on the synthetic heart, in minutes: simulate, ingest, pretrain, fine-tune, evaluate, predict, report."""
     from einthoven.infer.demo import demo
 
-    report = demo(folder, seed=seed)
+    report = demo(folder, seed=seed, workers=cores())
     print(f"report: {report}")
 
 

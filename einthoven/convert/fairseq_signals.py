@@ -69,7 +69,8 @@ def from_fairseq_signals(
     try:
         return _convert(content, scaling, labels, Path(path).name)
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        # Names of tensors come from the file; whatever they hold, the message stays one line.
+        raise CheckpointError(f"{path}: {' '.join(str(error).split())}") from error
 
 
 def convert_checkpoint(
@@ -241,7 +242,7 @@ def encoder_config(state: Mapping[str, Tensor], legacy: Mapping[str, Any], notes
     leads = list(TWELVE) if n_leads == len(TWELVE) else [f"lead{i + 1}" for i in range(n_leads)]
     if n_leads != len(TWELVE):
         notes.append(f"it takes {n_leads} leads and names none; they are called {leads[0]} to {leads[-1]}")
-    quiet = {
+    quiet: dict[str, Any] = {
         key: said[key]
         for key in ("dropout", "attention_dropout", "activation_dropout", "input_dropout", "layerdrop", "extractor_gradient")
         if key in said

@@ -66,7 +66,8 @@ def read_pickle(data: bytes, names: Mapping[tuple[str, str], Any], persistent: C
         RecursionError,
         UnicodeDecodeError,
     ) as error:
-        raise CheckpointError(f"its pickle is damaged or forged ({type(error).__name__}: {error})") from error
+        said = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"its pickle is damaged or forged ({type(error).__name__}: {said})") from error
 
 
 def _interpret(data: bytes, names: Mapping[tuple[str, str], Any], persistent: Callable[[Any], Any]) -> Any:

@@ -226,6 +226,10 @@ NAMES: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): _encode,
     **{(module, "set"): _set for module in ("builtins", "__builtin__")},
     **{(module, "bytes"): _bytes for module in ("builtins", "__builtin__")},
-    **{("pathlib", name): _path for name in ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")},
+    **{
+        (module, name): _path
+        for module in ("pathlib", "pathlib._local")
+        for name in ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+    },
 }
 """(module, name) in a pickle -> what stands for it here. None of these is the thing that the name means in Python."""

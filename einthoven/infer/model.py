@@ -51,6 +51,7 @@ class Model:
     contract   : what a signal must be; ``predict`` and ``embed`` bring recordings there by named steps, or refuse them
     classes    : the configuration's classes, each with ``name``, ``codes``, …; empty for an encoder alone
     thresholds : per class; ``calibrated`` is False where they are only 0.5 for want of better
+    notes      : what was assumed when the model was converted from another system's file
     """
 
     def __init__(self, module: nn.Module, config: dict[str, Any], name: str = "", device: torch.device | str = "cpu"):
@@ -63,6 +64,7 @@ class Model:
         self.calibrated = given is not None
         self.thresholds: list[float] = list(given) if given is not None else [UNCALIBRATED] * len(self.classes)
         self.aggregation: list[str] = config.get("aggregation", [])
+        self.notes: tuple[str, ...] = tuple(config["provenance"].get("notes", ()))
 
     @classmethod
     def from_pretrained(cls, name: str | Path, device: str = "cpu") -> Model:

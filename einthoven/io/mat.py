@@ -19,6 +19,7 @@ import numpy as np
 
 from einthoven.errors import FormatError
 from einthoven.io.cut import cut
+from einthoven.io.matlab5 import read_variables
 from einthoven.io.wfdb_header import years
 from einthoven.leads import TWELVE
 from einthoven.record import Record
@@ -49,24 +50,23 @@ def _v4_size(head: bytes) -> int | None:
 def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float | None = None, stop: float | None = None) -> Record:
     """An ECG from a MATLAB file, in mV. Raises FormatError where it holds none, or does not say at what rate it was sampled."""
     path = Path(path)
-    from scipy.io import loadmat
-
-    with open(path, "rb") as file:
-        needed, size = _v4_size(file.read(128)), path.stat().st_size
-    if needed is not None and needed > size:
-        raise FormatError(f"{path}: truncated: its first matrix needs {needed} bytes; the file has {size}.")
+    data = path.read_bytes()
+    if (needed := _v4_size(data[:128])) is not None:
+        if needed > len(data):
+            raise FormatError(f"{path}: truncated: its first matrix needs {needed} bytes; the file has {len(data)}.")
+        raise FormatError(f"{path}: holds numbers and neither a rate, a unit nor lead names: put its WFDB header {path.with_suffix('.hea').name} beside it.")
     try:
-        content: dict[str, Any] = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
-    except Exception as error:  # loadmat raises whatever its parsing meets
-        raise FormatError(f"{path}: not a MATLAB file that can be read ({type(error).__name__}).") from error
+        content = read_variables(data)
+    except ValueError as error:
+        raise FormatError(f"{path}: a damaged MATLAB file: {error}.") from None
     if "feats" in content and "curr_sample_rate" in content:
         record = _fairseq_signals(path, content)
-    elif "ECG" in content and getattr(content["ECG"].dtype, "names", None):
+    elif isinstance(content.get("ECG"), dict):
         record = _cpsc2018(path, content["ECG"])
     elif "val" in content or "ecg" in content:
         name = "val" if "val" in content else "ecg"
         raise FormatError(
-            f"{path}: holds {name} of shape {content[name].shape} and neither a rate, a unit nor lead names: "
+            f"{path}: holds {name} of shape {np.shape(content[name])} and neither a rate, a unit nor lead names: "
             f"put its WFDB header {path.with_suffix('.hea').name} beside it."
         )
     else:
@@ -88,7 +88,13 @@ def _matrix(path: Path, name: str, value: Any, rows: int | None = None) -> np.nd
         raise FormatError(f"{path}: expected {name} as numbers of shape (lead, time); got shape {value.shape} and type {value.dtype}.")
     if rows is not None and value.shape != (rows, 1):
         raise FormatError(f"{path}: expected {name} of shape ({rows}, 1), one per lead; got {value.shape}.")
-    return value.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN in a damaged file
+        return value.astype(np.float64)
+
+
+def _recorded(signal: np.ndarray) -> np.ndarray:
+    """As float32, with NaN for what is infinite there: no electrode measured it."""
+    return np.where(np.abs(signal) < np.finfo(np.float32).max, signal, np.nan).astype(np.float32)
 
 
 def _lead_names(n_leads: int) -> tuple[str, ...]:
@@ -103,24 +109,22 @@ def _fairseq_signals(path: Path, content: dict[str, Any]) -> Record:
     meta: dict[str, Any] = {}
     if "mean" in content and "std" in content:
         mean, std = (_matrix(path, name, content[name], rows=len(feats)) for name in ("mean", "std"))
-        feats = feats * std + mean
+        with np.errstate(over="ignore", invalid="ignore"):
+            feats = feats * std + mean
         meta["unscaled"] = "z-score of fairseq-signals undone with the file's mean and std"
     if "segment_i" in content:
         meta["segment"] = int(_number(path, content, "segment_i"))
-    return Record(feats.astype(np.float32), fs, _lead_names(len(feats)), record=path.stem, meta=meta)
+    return Record(_recorded(feats), fs, _lead_names(len(feats)), record=path.stem, meta=meta)
 
 
-def _cpsc2018(path: Path, ecg: np.ndarray) -> Record:
-    names = ecg.dtype.names or ()
-    if "data" not in names or ecg.size != 1:
-        raise FormatError(f"{path}: expected one struct ECG with sex, age and data; its fields are {', '.join(names)}.")
-    fields = ecg.reshape(-1)[0]
-    signal = _matrix(path, "ECG.data", fields["data"])
+def _cpsc2018(path: Path, ecg: dict[str, Any]) -> Record:
+    if "data" not in ecg:
+        raise FormatError(f"{path}: expected a struct ECG with sex, age and data; its fields are {', '.join(ecg)}.")
+    signal = _matrix(path, "ECG.data", ecg["data"])
     meta: dict[str, Any] = {}
-    if "sex" in names and np.size(fields["sex"]) == 1:
-        sex = _SEX.get(str(np.asarray(fields["sex"]).item()).lower())
-        meta |= {"sex": sex} if sex else {}
-    if "age" in names and np.size(fields["age"]) == 1 and np.issubdtype(np.asarray(fields["age"]).dtype, np.number):
-        age = years(np.asarray(fields["age"]).item())
-        meta |= {"age": age} if age is not None else {}
-    return Record(signal.astype(np.float32), CPSC2018_FS, _lead_names(len(signal)), record=path.stem, meta=meta)
+    if isinstance(ecg.get("sex"), str) and (sex := _SEX.get(ecg["sex"].lower())):
+        meta["sex"] = sex
+    age = np.asarray(ecg.get("age"))
+    if age.size == 1 and np.issubdtype(age.dtype, np.number) and (known := years(age.item())) is not None:
+        meta["age"] = known
+    return Record(_recorded(signal), CPSC2018_FS, _lead_names(len(signal)), record=path.stem, meta=meta)

@@ -22,7 +22,7 @@ import numpy as np
 
 from einthoven.errors import FormatError
 from einthoven.io.cut import cut, unique_names
-from einthoven.io.wfdb_header import Header, Signal, describe, parse_header
+from einthoven.io.wfdb_header import NOTHING, Header, Signal, describe, parse_header
 from einthoven.leads import canonical
 from einthoven.record import Record
 
@@ -153,7 +153,7 @@ def _groups(header: Header) -> list[tuple[str, list[Signal]]]:
 
 def _check_files(path: Path, header: Header) -> None:
     """Every signal file is there and long enough for what the header promises; nothing is allocated before this holds."""
-    if not header.signals:
+    if all(signal.file == NOTHING for signal in header.signals):
         raise FormatError(f"{path}: the header describes no signal.")
     groups = _groups(header)
     if len({file for file, _ in groups}) != len(groups):
@@ -165,6 +165,8 @@ def _check_files(path: Path, header: Header) -> None:
             raise FormatError(f"{path}: the signals of {file} have different formats; one file has one.")
         if first.format not in _BITS:
             raise FormatError(f"{path}: signal format {first.format} is not known; known are {', '.join(_BITS)}.")
+        if file == NOTHING:
+            continue
         if not where.is_file():
             raise FormatError(f"{path}: the header names the signal file {file}, which is not there; restore it beside the header.")
         frame = sum(s.samples_per_frame for s in signals)
@@ -191,10 +193,13 @@ def _read_simple(path: Path, header: Header, start: float | None, stop: float | 
     done = start is not None or stop is not None
     n_samples = header.n_samples
     if n_samples is None:
-        n_samples = min(int(((path.parent / f).stat().st_size - g[0].offset) * 8 / _BITS[g[0].format] / len(g)) for f, g in _groups(header))
+        n_samples = min(_n_samples(path.parent / file, signals) for file, signals in _groups(header) if file != NOTHING)
     first = 0 if start is None else min(max(round(start * header.fs), 0), n_samples)
     last = n_samples if stop is None else min(max(round(stop * header.fs), first), n_samples)
     for file, signals in _groups(header):
+        if file == NOTHING:
+            parts.append(np.full((len(signals), last - first), np.nan, dtype=np.float32))
+            continue
         counts = _counts(path.parent / file, signals, first, last)
         # Sums of uint16 wrap round at 65536, which is what a checksum does.
         sums = counts.astype(np.uint16).sum(axis=1, dtype=np.uint16).tolist() if not done else []
@@ -214,6 +219,11 @@ def _read_simple(path: Path, header: Header, start: float | None, stop: float | 
         )
     signal = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return signal, {"checksum_mismatch": mismatched} if mismatched else {}, done
+
+
+def _n_samples(path: Path, signals: list[Signal]) -> int:
+    """How many samples of each lead a file has room for."""
+    return int((path.stat().st_size - signals[0].offset) * 8 / _BITS[signals[0].format] / len(signals))
 
 
 def _counts(path: Path, signals: list[Signal], first: int, last: int) -> np.ndarray:
@@ -260,7 +270,7 @@ def _check_segments(path: Path, header: Header) -> None:
     total = 0
     for name, n_samples in header.segments:
         total += n_samples
-        if name == "~":  # a gap
+        if name == NOTHING:  # a gap
             continue
         where = path.parent / f"{name}.hea"
         if not where.is_file():

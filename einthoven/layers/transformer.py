@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from einthoven.layers.dropout import dropout
+
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention with separate projections: (batch, frame, dim) -> (batch, frame, dim).
@@ -33,16 +35,20 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """mask : bool, broadcastable to (batch, head, query, key)"""
         q, k, v = self._split(self.q_proj(x)), self._split(self.k_proj(x)), self._split(self.v_proj(x))
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0)
+        if self.training and self.dropout > 0 and x.device.type == "cpu":
+            # torch's fused attention has no dropout on a CPU; what it falls back to takes twice as long as this.
+            y = dropout(self._shares(q, k, mask), self.dropout, True) @ v
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0)
         return self.out_proj(y.transpose(1, 2).flatten(-2))
+
+    def _shares(self, q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+        score = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        return (score if mask is None else score.masked_fill(~mask, float("-inf"))).softmax(dim=-1)
 
     def weights(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Who attends to whom, averaged over the heads: (batch, query, key); rows sum to 1."""
-        q, k = self._split(self.q_proj(x)), self._split(self.k_proj(x))
-        score = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
-        if mask is not None:
-            score = score.masked_fill(~mask, float("-inf"))
-        return score.softmax(dim=-1).mean(dim=1)
+        return self._shares(self._split(self.q_proj(x)), self._split(self.k_proj(x)), mask).mean(dim=1)
 
 
 class EncoderLayer(nn.Module):
@@ -60,7 +66,7 @@ class EncoderLayer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(dim)
 
     def _drop(self, x: Tensor, p: float) -> Tensor:
-        return F.dropout(x, p, self.training)
+        return dropout(x, p, self.training)
 
     def _network(self, x: Tensor) -> Tensor:
         return self._drop(self.fc2(self._drop(F.gelu(self.fc1(x)), self.activation_dropout)), self.dropout)
@@ -126,7 +132,7 @@ class TransformerEncoder(nn.Module):
             mask = keys if mask is None else keys & mask
         if not self.norm_first:
             x = self.layer_norm(x)
-        return F.dropout(x, self.dropout, self.training), mask
+        return dropout(x, self.dropout, self.training), mask
 
     def forward(self, x: Tensor, valid: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """valid : (batch, frame) bool; padded frames are set to 0 and not attended to. mask : (query, key) bool"""

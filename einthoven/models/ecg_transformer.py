@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from einthoven.layers.conv_frontend import ConvFeatureExtractor, ConvPositions, first_frames, frames_of
+from einthoven.layers.dropout import dropout
 from einthoven.layers.transformer import TransformerEncoder
 from einthoven.leads import TWELVE
 

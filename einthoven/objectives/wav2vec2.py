@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from einthoven.layers.dropout import dropout
 from einthoven.layers.gather import gather_rows
 from einthoven.layers.gumbel_quantiser import GumbelQuantiser, gumbel_noise, temperature_at
 from einthoven.layers.span_mask import Spans, span_mask
@@ -188,7 +189,7 @@ class MaskedPrediction(nn.Module):
             tokens = tokens.masked_fill(choices.channel_mask[:, None, :], 0.0)
         context = encoder.context(tokens, frames.valid)
 
-        local = F.dropout(frames.local, self.dropout_features, self.training)
+        local = dropout(frames.local, self.dropout_features, self.training)
         quantised, temperature, identity = (
             None,
             temperature_at(moment.step, self.quantizer.temperature) if self.quantizer is not None else 1.0,

@@ -21,7 +21,7 @@ def w2v() -> Pretrain:
         epochs=200,
         batch=512,
         optim=Optim(lr=5e-5, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01),
-        encoder=Encoder(input_dropout=0.1, extractor_gradient=0.1),
+        encoder=Encoder(extractor_gradient=0.1),
     )
 
 

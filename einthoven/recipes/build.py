@@ -84,6 +84,8 @@ def corpus_statistics(store: Store, rows: np.ndarray, leads: Sequence[str]) -> t
 def build_encoder(recipe: Recipe, contract: SignalContract) -> tuple[nn.Module, dict[str, Any] | None]:
     """The recipe's encoder, with ``init``'s weights where it names one; and the config of that model."""
     wanted = recipe.encoder
+    if isinstance(recipe, Pretrain):
+        wanted = wanted.model_copy(update={"input_dropout": recipe.dropout(wanted.input_dropout)})
     if recipe.init is None:
         options = {**SIZES[wanted.size or "base"], **wanted.changes()}
         if options.get("extractor_gradient") == 0:
@@ -120,7 +122,7 @@ def build_objective(recipe: Pretrain, encoder: nn.Module) -> nn.Module:
         "latent_groups": recipe.codebooks,
         "final_dim": recipe.target_dim,
         "temperature": recipe.logit_temperature,
-        "dropout_features": recipe.feature_dropout,
+        "dropout_features": recipe.dropout(recipe.feature_dropout),
         "diversity_weight": recipe.diversity_weight,
         "energy_weight": recipe.penalty_weight,
     }

@@ -37,7 +37,7 @@ class Encoder(Part):
     dropout: float | None = Field(None, ge=0, lt=1, description="after attention and feed-forward layers")
     attention_dropout: float | None = Field(None, ge=0, lt=1, description="on attention weights")
     activation_dropout: float | None = Field(None, ge=0, lt=1, description="inside feed-forward layers")
-    input_dropout: float | None = Field(None, ge=0, lt=1, description="on the frames before the transformer")
+    input_dropout: float | None = Field(None, ge=0, lt=1, description="on the frames before the transformer; by default 0.1 in pretraining, and 0 with encoder=tiny")
     layerdrop: float | None = Field(None, ge=0, lt=1, description="share of layers skipped at random")
     norm_first: bool | None = Field(None, description="LayerNorm before instead of after each part (published weights: after)")
     ignore_padding: bool | None = Field(None, description="a padded recording gives the frames that it gives alone (published weights: false)")
@@ -117,6 +117,7 @@ class Pretrain(Recipe):
     """Learn an encoder without labels."""
 
     kind: ClassVar[str] = "pretrain"
+    published_dropout: ClassVar[float] = 0.1
 
     objective: Literal["w2v", "cmsc", "w2v_cmsc"] = Field(description="what is learned from")
     across: Literal["record", "visits"] = Field("record", description="pairs of segments within a recording, or across recordings of a patient too")
@@ -129,9 +130,14 @@ class Pretrain(Recipe):
     logit_temperature: float = Field(0.1, gt=0, description="temperature of the masked prediction")
     diversity_weight: float = Field(0.1, ge=0, description="weight of the codebook's diversity")
     penalty_weight: float = Field(10.0, ge=0, description="weight of the penalty on the features' energy")
-    feature_dropout: float = Field(0.1, ge=0, lt=1, description="on the features that become targets")
+    feature_dropout: float | None = Field(None, ge=0, lt=1, description="on the features that become targets; by default 0.1, and 0 with encoder=tiny")
     cmsc_temperature: float = Field(0.1, gt=0, description="temperature of CMSC")
     cmsc_weight: float = Field(1.0, ge=0, description="weight of CMSC beside the masked prediction")
+
+    def dropout(self, chosen: float | None) -> float:
+        """A dropout that was chosen, or the published one. The tiny encoder has none: it is too small to need it, and what a process
+        drops is its own draw, so that without dropout any number of processes gives the same curve."""
+        return chosen if chosen is not None else 0.0 if self.encoder.size == "tiny" else self.published_dropout
 
 
 class Finetune(Recipe):

@@ -41,8 +41,9 @@ from einthoven.train.run import RECIPE
 KINDS: dict[str, type[Recipe]] = {"pretrain": Pretrain, "finetune": Finetune}
 
 
-def pretrain(recipe: Pretrain, *, resume: bool = False, progress: bool = True, say: Callable[[str], None] = print) -> Path:
+def pretrain(recipe: Pretrain, *, resume: bool = False, progress: bool = True, say: Callable[[str], None] | None = None) -> Path:
     """Learn an encoder without labels; returns the run's folder, whose ``model/`` is the encoder alone."""
+    say = say or speak
     store = open_store(recipe)
     rows = rows_of(recipe, store, recipe.split)
     contract = contract_of(recipe, store, rows)
@@ -62,8 +63,9 @@ def pretrain(recipe: Pretrain, *, resume: bool = False, progress: bool = True, s
     return _fit(recipe, store, objective, view, validate if held_out is not None else None, export, resume, progress, say)
 
 
-def finetune(recipe: Finetune, *, resume: bool = False, progress: bool = True, say: Callable[[str], None] = print) -> Path:
+def finetune(recipe: Finetune, *, resume: bool = False, progress: bool = True, say: Callable[[str], None] | None = None) -> Path:
     """Learn a task from labels; returns the run's folder, whose ``model/`` answers with probabilities."""
+    say = say or speak
     store = open_store(recipe)
     rows = rows_of(recipe, store, recipe.split)
     contract = contract_of(recipe, store, rows)
@@ -169,6 +171,12 @@ def _fit(
     )
     say(f"{run}: {finished.step} updates; model in {finished.model}")
     return run
+
+
+def speak(text: str) -> None:
+    """Say something to the person, once however many processes train."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text)
 
 
 def _held_out(recipe: Recipe, store: Store, build: Callable[[np.ndarray], View]) -> View | None:

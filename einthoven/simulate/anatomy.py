@@ -17,9 +17,9 @@ from einthoven.leads import KORS
 
 # Control points of the mean loops, rows x y z, mV (see ``wave``).
 QRS_LOOP = np.array([
-    [0.00, 0.00, 0.01, 0.00, -0.04, -0.08, -0.11, -0.02, 0.15, 0.38, 0.76, 1.08, 1.20, 1.13, 0.94, 0.48, 0.10, -0.09, -0.12, -0.10, -0.07, -0.04, -0.01, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00],
-    [0.00, 0.00, 0.00, 0.00, -0.02, -0.06, -0.04, 0.01, 0.08, 0.22, 0.45, 0.73, 0.89, 0.81, 0.56, 0.41, 0.20, 0.04, -0.03, -0.05, -0.05, -0.03, -0.01, -0.01, 0.00, 0.00, 0.00, 0.00, 0.00],
-    [0.00, 0.00, 0.01, 0.01, -0.02, -0.11, -0.19, -0.24, -0.25, -0.24, -0.19, -0.08, 0.08, 0.23, 0.36, 0.57, 0.62, 0.53, 0.37, 0.24, 0.17, 0.10, 0.05, 0.02, 0.00, 0.00, 0.00, 0.00, 0.00],
+    [0.00, 0.00, 0.00, 0.01, -0.02, -0.06, -0.11, -0.07, 0.10, 0.31, 0.69, 1.06, 1.20, 1.13, 0.90, 0.39, 0.03, -0.12, -0.11, -0.09, -0.05, -0.02, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00],
+    [0.00, 0.00, 0.00, 0.00, 0.00, -0.04, -0.06, -0.01, 0.05, 0.18, 0.40, 0.71, 0.90, 0.80, 0.54, 0.38, 0.15, 0.01, -0.04, -0.05, -0.04, -0.01, -0.01, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00],
+    [0.00, 0.00, 0.00, 0.01, 0.01, -0.06, -0.16, -0.23, -0.25, -0.25, -0.20, -0.10, 0.08, 0.23, 0.38, 0.60, 0.61, 0.48, 0.31, 0.20, 0.13, 0.07, 0.03, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00],
 ])  # fmt: skip
 T_LOOP = np.array([
     [0.00, 0.01, 0.02, 0.04, 0.04, 0.07, 0.10, 0.22, 0.35, 0.28, 0.14, 0.03],
@@ -36,12 +36,12 @@ P_LOOP = np.array([
 LEAD_FIELD = np.array([
     [0.76, -0.25, -0.02],
     [0.15, 1.03, -0.08],
-    [-0.43, -0.24, -0.91],
+    [-0.40, -0.23, -0.85],
     [0.33, -0.84, -1.87],
     [0.92, -0.44, -1.69],
-    [1.14, 0.08, -0.78],
-    [1.06, 0.23, -0.20],
-    [0.80, 0.27, 0.14],
+    [1.09, 0.08, -0.75],
+    [1.01, 0.22, -0.19],
+    [0.76, 0.26, 0.13],
 ])  # fmt: skip
 LEAD_SPREAD = np.array([0.25, 0.06, 0.26, 0.62, 0.42, 0.32, 0.24, 0.16])
 # The atria lie elsewhere than the ventricles and have a field of their own: regression of P waves on Guillem's P-wave VCG.
@@ -51,9 +51,9 @@ ATRIAL_FIELD = np.array([
     [-0.09, 0.15, -1.47],
     [0.97, 0.09, -1.71],
     [0.86, 0.37, -1.13],
-    [0.65, 0.44, -0.59],
-    [0.63, 0.40, -0.35],
-    [0.55, 0.36, -0.16],
+    [0.75, 0.50, -0.63],
+    [0.70, 0.45, -0.37],
+    [0.63, 0.42, -0.17],
 ])  # fmt: skip
 # The heart's surface is nearer to V2–V4 than a dipole is: what these leads see beyond it, per unit of the near-field sources.
 NEAR_FIELD = np.array([[0.0, 0.0], [0.0, 0.0], [-0.35, -0.25], [1.0, -0.35], [0.25, 0.9], [-0.45, 0.8], [-0.30, 0.1], [-0.1, -0.2]])
@@ -133,7 +133,7 @@ def _bent(rng: np.random.Generator, loop: np.ndarray, amount: float, fine: float
     near_size = size * np.sin(np.pi * (np.arange(n_points) + 1.0) / (n_points + 1.0))
     bend = size * (amount * _smooth(rng, (3, n_points), 0.09 * n_points) + fine * rng.standard_normal((3, n_points)))
     bend[1] = 0.75 * bend[1] + 0.5 * bend[0]  # left and down go together: the heart's axis lies between them
-    return np.concatenate([late + bend, near * near_size * (_smooth(rng, (2, n_points), 0.07 * n_points) + 4 * fine * rng.standard_normal((2, n_points)))])
+    return np.concatenate([late + bend, near * near_size * (_smooth(rng, (2, n_points), 0.07 * n_points) + 2.8 * fine * rng.standard_normal((2, n_points)))])
 
 
 def draw_person(rng: np.random.Generator) -> Person:
@@ -144,16 +144,16 @@ def draw_person(rng: np.random.Generator) -> Person:
     years = age - 45.0
 
     turn = rng.normal(0.0, np.radians([17.0, 15.0, 12.0]))
-    turn[2] -= np.radians(0.5) * years
+    turn[2] -= np.radians(4.0 + 0.5 * years)
     common = rng.standard_normal()
     qrs_scale = np.exp(0.17 * common + 0.07 * rng.standard_normal() - 0.0025 * years - (0.04 if woman else -0.03))
     t_scale = np.exp(0.13 * common + 0.20 * rng.standard_normal() - 0.0035 * years - (0.14 if woman else -0.12))
-    qrs = qrs_scale * turned(_bent(rng, QRS_LOOP, 0.20, 0.07, 0.36, rng.normal(0.0, 1.3)), rotation(turn))
+    qrs = qrs_scale * turned(_bent(rng, QRS_LOOP, 0.20, 0.12, 0.34, rng.normal(0.0, 1.3)), rotation(turn))
     t_turn = np.array([0.3, 0.35, 0.15]) * turn + rng.normal(0.0, np.radians([5.0, 13.0, 4.0]))
     st_t = t_scale * turned(_bent(rng, T_LOOP, 0.12, 0.02, 0.27, rng.normal(0.0, 0.35)), rotation(t_turn))
     early = max(0.0, 1.0 - (age - 18) / 40) * (0.35 if woman else 1.0)  # young men's ST begins above the line
     st_t[:3, 1:7] += 0.03 * early * np.array([[0.3], [0.2], [-1.0]])
-    p_turn = rng.normal(0.0, np.radians([9.0, 10.0, 8.0]))
+    p_turn = rng.normal(0.0, np.radians([6.0, 9.0, 5.0]))
     p = np.exp(rng.normal(0.0, 0.22)) * turned(_bent(rng, P_LOOP, 0.16, 0.04, 0.0, rng.normal(0.0, 0.2))[:3], rotation(p_turn))
 
     heart = Heart(
@@ -177,7 +177,7 @@ def draw_person(rng: np.random.Generator) -> Person:
         rate=float(np.exp(rng.normal(np.log(69.0 if woman else 66.0), 0.12))),
         rr_sd=float(0.052 * np.exp(-(age - 26) / 50 + 0.5 * rng.standard_normal())),
         breathing=float(rng.uniform(0.18, 0.32)),
-        tilt=rng.normal(0.0, np.radians(2.9), 3),
+        tilt=rng.normal(0.0, np.radians([1.8, 4.2, 1.9])),
         electrodes=np.exp(rng.normal(0.0, 0.15, 9)),
     )
 
@@ -185,23 +185,23 @@ def draw_person(rng: np.random.Generator) -> Person:
 def at_visit(person: Person, rng: np.random.Generator) -> Person:
     """The same person on another day: electrodes a little elsewhere, another posture, rate, autonomic tone and repolarisation."""
     heart = person.heart
-    lie = rng.normal(0.0, np.radians([4.0, 4.0, 3.5]))
-    gain = np.exp(rng.normal(0.0, 0.07))
-    t_gain = gain * np.exp(rng.normal(0.0, 0.18))
+    lie = rng.normal(0.0, np.radians([6.0, 7.0, 5.0]))
+    gain = np.exp(rng.normal(0.0, 0.10))
+    t_gain = gain * np.exp(rng.normal(0.0, 0.24))
     size = np.sqrt((heart.st_t[:3] ** 2).sum(axis=0))
     today = np.zeros_like(heart.st_t)
-    today[:3] = 0.10 * size * _smooth(rng, (3, size.size), 1.5)
-    st_t = t_gain * (turned(heart.st_t, rotation(lie + rng.normal(0.0, np.radians(6.0), 3))) + today)
+    today[:3] = 0.15 * size * _smooth(rng, (3, size.size), 1.5)
+    st_t = t_gain * (turned(heart.st_t, rotation(lie + rng.normal(0.0, np.radians([8.0, 11.0, 8.0])))) + today)
     p = gain * np.exp(rng.normal(0.0, 0.12)) * turned(heart.p, rotation(lie + rng.normal(0.0, np.radians(7.0), 3)))
     field = person.field.copy()
     # A chest electrode set down elsewhere sees part of what its neighbours see: 1–2 cm of the 3–5 cm between them.
-    shift = rng.normal(0.0, 0.16, 6)
+    shift = rng.normal(0.0, 0.22, 6)
     chest = person.field[2:]
     towards = np.where((shift > 0)[:, None], np.roll(chest, -1, axis=0), np.roll(chest, 1, axis=0))
     towards[0 if shift[0] < 0 else 5] = chest[0 if shift[0] < 0 else 5]
     towards[5] = chest[4] if shift[5] < 0 else chest[5]
     field[2:] += np.abs(shift)[:, None] * (towards - chest)
-    field[2:, 1] += rng.normal(0.0, 0.10, 6)  # a rib space too high or too low
+    field[2:, 1] += rng.normal(0.0, 0.16, 6)  # a rib space too high or too low
     return replace(
         person,
         heart=replace(

@@ -11,8 +11,9 @@ import numpy as np
 
 ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 
-# µV (root mean square). Arms tremble more than legs; between chest electrodes the muscle is the pectoral's alone.
-MUSCLE = np.array([3.6, 4.8, 1.1, 0.6, 1.1, 1.1, 0.8, 0.4, 0.3])
+# µV (root mean square). Arms tremble more than legs, and against each other: what they share is in I, not in Wilson's terminal.
+MUSCLE = np.array([2.2, 3.0, 1.0, 0.9, 1.3, 1.3, 1.0, 0.8, 0.8])
+ARMS = np.array([-2.1, 2.7])
 WANDER = np.array([16.0, 17.0, 28.0, 25.0, 30.0, 36.0, 36.0, 37.0, 35.0])
 MOTION = np.array([8.5, 8.5, 5.0, 6.5, 7.5, 7.0, 6.5, 6.5, 6.0])
 BREATH = np.array([8.0, 8.0, 16.0, 8.0, 10.0, 12.0, 14.0, 16.0, 16.0])
@@ -25,9 +26,9 @@ def leads_from_electrodes(potential: np.ndarray) -> np.ndarray:
     return np.concatenate([(left - right)[None], (foot - right)[None], potential[3:] - wilson])
 
 
-def _coloured(rng: np.random.Generator, amplitude: np.ndarray, n_fft: int) -> np.ndarray:
-    """Gaussian noise (electrode=9, n_fft) with the given one-sided spectrum (frequency,), unit root mean square."""
-    spectrum = rng.standard_normal((9, amplitude.size, 2)).view(np.complex128)[..., 0] * amplitude
+def _coloured(rng: np.random.Generator, n_sources: int, amplitude: np.ndarray, n_fft: int) -> np.ndarray:
+    """Gaussian noise (source, n_fft) with the given one-sided spectrum (frequency,), unit root mean square."""
+    spectrum = rng.standard_normal((n_sources, amplitude.size, 2)).view(np.complex128)[..., 0] * amplitude
     power = 2.0 * 2.0 * (amplitude**2).sum() / n_fft**2  # E|re + i·im|² = 2, positive and negative frequencies
     return np.fft.irfft(spectrum, n_fft, axis=-1) / np.sqrt(power)
 
@@ -43,20 +44,21 @@ def electrode_noise(rng: np.random.Generator, n_samples: int, fs: float, contact
     n_fft = 1 << int(np.ceil(np.log2(n_samples + 4.0 * fs)))
     f = np.fft.rfftfreq(n_fft, 1.0 / fs)
 
-    muscle = _coloured(rng, np.where(f > 5.0, (f / 40.0) ** 1.5 / (1.0 + (f / 55.0) ** 2.5) / (1.0 + (f / 130.0) ** 8), 0.0), n_fft)[:, :n_samples]
-    tension = np.exp(0.6 * np.sin(2 * np.pi * rng.uniform(0.1, 1.0, (9, 1)) * t + rng.uniform(0, 2 * np.pi, (9, 1))))
+    muscle = _coloured(rng, 10, np.where(f > 5.0, (f / 60.0) ** 1.5 / (1.0 + (f / 110.0) ** 2.5) / (1.0 + (f / 160.0) ** 8), 0.0), n_fft)[:, :n_samples]
+    tension = np.exp(0.6 * np.sin(2 * np.pi * rng.uniform(0.1, 1.0, (10, 1)) * t + rng.uniform(0, 2 * np.pi, (10, 1))))
     relaxed = np.exp(rng.normal(0.0, 0.25))
-    total = relaxed * contact[:, None] * MUSCLE[:, None] * tension * muscle
+    total = relaxed * contact[:, None] * MUSCLE[:, None] * tension[:9] * muscle[:9]
+    total[:2] += relaxed * contact[:2].mean() * ARMS[:, None] * tension[9] * muscle[9]
 
     slow = np.zeros_like(f)
     slow[1:] = np.where(f[1:] < 8.0, 1.0 / np.maximum(f[1:], 0.04), 0.0)
     restless = np.exp(rng.normal(0.0, 0.75))
-    total += restless * np.sqrt(contact)[:, None] * WANDER[:, None] * np.exp(rng.normal(0, 0.3, (9, 1))) * _coloured(rng, slow, n_fft)[:, :n_samples]
+    total += restless * np.sqrt(contact)[:, None] * WANDER[:, None] * np.exp(rng.normal(0, 0.3, (9, 1))) * _coloured(rng, 9, slow, n_fft)[:, :n_samples]
     total += np.exp(rng.normal(0.0, 0.5)) * BREATH[:, None] * rng.normal(0.5, 0.8, (9, 1)) * breath
 
     # Between the two: skin, breath and small movements, 0.5–10 Hz.
     middle = np.where((f > 0.3) & (f < 10.0), 1.0 / np.sqrt(np.maximum(f, 0.3)), 0.0)
-    total += np.exp(rng.normal(0.0, 0.3)) * np.sqrt(contact)[:, None] * MOTION[:, None] * _coloured(rng, middle, n_fft)[:, :n_samples]
+    total += np.exp(rng.normal(0.0, 0.3)) * np.sqrt(contact)[:, None] * MOTION[:, None] * _coloured(rng, 9, middle, n_fft)[:, :n_samples]
 
     mains = rng.choice([50.0, 60.0]) + rng.normal(0.0, 0.05)
     level = rng.uniform(5.0, 25.0) if rng.random() < 0.08 else rng.uniform(0.0, 1.5)  # most machines remove it

@@ -11,7 +11,7 @@ from typing import Any
 from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
 from einthoven.io import wfdb
-from einthoven.io.wfdb_header import Header, describe
+from einthoven.io.wfdb_header import NOTHING, Header, describe
 from einthoven.record import Record
 from einthoven.sources.facts import RecordRef
 
@@ -74,5 +74,5 @@ def existing_root(root: Path | str, expected: str) -> Path:
 
 
 def _absent(header: Header, path: Path) -> str | None:
-    missing = sorted({signal.file for signal in header.signals if not (path.parent / signal.file).is_file()})
+    missing = sorted({signal.file for signal in header.signals if signal.file != NOTHING and not (path.parent / signal.file).is_file()})
     return f"the header names the signal file {', '.join(missing)}, which is not there; restore it beside the header." if missing else None

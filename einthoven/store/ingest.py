@@ -24,6 +24,7 @@ from einthoven.leads import TWELVE
 from einthoven.signal.resample import METHODS
 from einthoven.sources.facts import RecordRef
 from einthoven.store import workers as crew
+from einthoven.store.counts import COARSEST, FINEST, LONGEST_GAP
 from einthoven.store.layout import (
     FACTS,
     FORMAT,
@@ -39,7 +40,7 @@ from einthoven.store.layout import (
     write_atomically,
     write_json,
 )
-from einthoven.store.shard import COARSEST, FINEST, LONGEST_GAP, Job, Made, finished, resolve
+from einthoven.store.shard import Job, Made, finished, resolve
 from einthoven.store.split import default_split
 
 SHARD_RECORDS = 1024

@@ -16,25 +16,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from einthoven.errors import EinthovenError
-from einthoven.leads import LIMB, TWELVE, canonical, select
 from einthoven.record import Record
-from einthoven.signal.quality import check
-from einthoven.signal.resample import resample
 from einthoven.sources.facts import RecordRef
+from einthoven.store.counts import Converted, Unusable, convert
 from einthoven.store.layout import UNFINISHED, schema, shard_bytes, shard_path, sync_folder, write_atomically, write_header
-
-FINEST = 1.0
-"""µV per count of a record whose peak allows it: ± 32.8 mV. The devices' own steps are 1 to 5 µV."""
-COARSEST = 100.0
-"""A record that would need more µV per count than this (beyond ± 3.2 V) is no ECG in mV."""
-LONGEST_GAP = 0.2
-"""Seconds that may be missing from a lead and be interpolated; a longer gap could hide a beat."""
-
-_PEAK = 32767  # -32768 stays free
-_PLACE = {name: position for position, name in enumerate(TWELVE)}
 
 
 @dataclass(frozen=True)
@@ -81,18 +67,6 @@ class Made:
     n_rejected: int
     n_counts: int
     digest: str
-
-
-@dataclass(frozen=True)
-class Converted:
-    """One recording as it lies in a shard: counts (lead, time) int16, and its row of the table without place and ids."""
-
-    counts: np.ndarray
-    row: dict[str, Any]
-
-
-class Unusable(EinthovenError):
-    """A recording that was read, but cannot go into a store."""
 
 
 def resolve(source: Any) -> Any:
@@ -187,107 +161,6 @@ def _convert_ref(ref: RecordRef, source: Any, job: Job, position: int) -> Conver
     except Exception as error:  # one odd file among a million must not end the job; what it was is written down
         raise Unusable(f"could not be read: {type(error).__name__}: {error}") from error
     return converted
-
-
-# -------------------------------------------------------------------------------------------------------------- one record
-
-
-def convert(record: Record, *, fs: float, resampling: str = "polyphase") -> Converted:
-    """A recording as a store keeps it: leads in the standard order and then the others, at the store's rate, int16.
-
-    A lead of which nothing was recorded is left out, and so is one with a gap longer than LONGEST_GAP; shorter gaps are
-    interpolated. Limb leads that follow from I and II are derived, as a signal contract does at prediction. Flat, clipped and
-    derived leads are named in the row. Raises Unusable, with the reason.
-    """
-    leads = _lead_order(record.leads)
-    signal = record.signal if leads.is_sorted else record.signal[leads.rows]
-    names = leads.names
-    if signal.shape[1] == 0:
-        raise Unusable("has no samples")
-    interrupted: tuple[str, ...] = ()
-    n_filled = 0
-    if not np.isfinite(signal.sum()):
-        signal, names, interrupted, n_filled = _fill_gaps(signal, names, record.fs)
-    quality = check(signal, record.fs, names)
-    if quality.problem:
-        raise Unusable(quality.problem)
-    if record.fs != fs:
-        signal = resample(signal, record.fs, fs, method=resampling)
-    recorded = names
-    if len(names) < len(TWELVE) and "I" in names and "II" in names:
-        names = tuple(name for name in TWELVE if name in names or name in LIMB) + tuple(name for name in names if name not in _PLACE)
-        signal = select(signal, recorded, names)
-
-    microvolt = 1000.0 * max(float(signal.max()), -float(signal.min()))
-    step = FINEST if microvolt <= _PEAK * FINEST else float(np.ceil(microvolt / _PEAK))
-    if step > COARSEST:
-        raise Unusable(f"its peak of {microvolt / 1000:.4g} mV cannot be an ECG's; check the unit and gain in the file")
-    counts = np.ascontiguousarray(np.rint(signal * np.float32(1000.0 / step)), dtype=np.int16)
-
-    exact = counts.astype(np.float64)
-    mean = exact.mean(axis=1)
-    exact -= mean[:, None]
-    sd = np.sqrt(np.einsum("lt,lt->l", exact, exact) / exact.shape[1])
-    row = {
-        "fs": fs,
-        "source_fs": record.fs,
-        "n_samples": counts.shape[1],
-        "leads": " ".join(names),
-        "microvolt_per_count": step,
-        "mean": (mean * (step / 1000)).astype(np.float32),
-        "sd": (sd * (step / 1000)).astype(np.float32),
-        "flat": " ".join(name for name, spread in zip(names, sd) if spread == 0),
-        "clipped": " ".join(quality.clipped_leads),
-        "derived": " ".join(name for name in names if name not in recorded),
-        "interrupted": " ".join(interrupted),
-        "n_filled": n_filled,
-        "limb_residual": quality.limb_residual,
-    }
-    return Converted(counts, row)
-
-
-@dataclass(frozen=True)
-class _Leads:
-    names: tuple[str, ...]
-    rows: list[int]
-    is_sorted: bool
-
-
-def _lead_order(leads: tuple[str, ...]) -> _Leads:
-    names = ["_".join(canonical(name).split()) for name in leads]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise Unusable(f"has several leads of the name {' '.join(twice)} among {' '.join(leads)}")
-    rows = sorted(range(len(names)), key=lambda row: (_PLACE.get(names[row], len(TWELVE)), row))
-    return _Leads(tuple(names[row] for row in rows), rows, rows == list(range(len(names))))
-
-
-def _fill_gaps(signal: np.ndarray, names: tuple[str, ...], fs: float) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...], int]:
-    """Without what was not recorded: (signal, names, interrupted leads, number of interpolated samples).
-
-    Time at either end in which no lead was recorded is cut off.
-    """
-    recorded = np.isfinite(signal)
-    instants = np.flatnonzero(recorded.any(axis=0))
-    if instants.size == 0:
-        raise Unusable("nothing was recorded: every sample of every lead is missing")
-    signal, recorded = signal[:, instants[0] : instants[-1] + 1], recorded[:, instants[0] : instants[-1] + 1]
-    time = np.arange(signal.shape[1])
-    filled, kept, interrupted, n_filled = [], [], [], 0
-    for lead, there, name in zip(signal, recorded, names):
-        if not there.any():
-            continue
-        edges = np.diff(np.concatenate([[1], there, [1]]).astype(np.int8))
-        longest = np.max(np.flatnonzero(edges == 1) - np.flatnonzero(edges == -1), initial=0)
-        if longest > LONGEST_GAP * fs:
-            interrupted.append(name)
-            continue
-        n_filled += int((~there).sum())
-        filled.append(lead if there.all() else np.interp(time, time[there], lead[there]).astype(np.float32))
-        kept.append(name)
-    if not filled:
-        raise Unusable(f"no lead without a gap longer than {LONGEST_GAP:g} s ({' '.join(interrupted)})")
-    return np.stack(filled), tuple(kept), tuple(interrupted), n_filled
 
 
 # ------------------------------------------------------------------------------------------------------- what else is known

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 import scipy.io
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from einthoven import io
 from einthoven.errors import FormatError
+from einthoven.io.matlab5 import read_variables
 from einthoven.leads import TWELVE
 from einthoven.signal.scale import standardise
 
@@ -75,7 +80,7 @@ def test_real_files_of_other_formats_are_named(data_root):
 def test_a_val_alone_does_not_say_its_rate(tmp_path):
     path = tmp_path / "A0001.mat"
     scipy.io.savemat(path, {"val": np.zeros((12, 100), dtype=np.int16)}, format="4")
-    refused(path, "(12, 100)", "A0001.hea")
+    refused(path, "neither a rate", "A0001.hea")
 
 
 def test_a_truncated_version_4_file_is_refused_before_it_is_loaded(tmp_path):
@@ -141,6 +146,45 @@ def test_a_cpsc_2018_struct_is_read(tmp_path):
     record = io.read(path)
     np.testing.assert_allclose(record.signal, data.astype(np.float32))
     assert (record.fs, record.leads, record.meta) == (500.0, TWELVE, {"sex": "male", "age": 52.0})
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_matlab_variables_are_those_that_scipy_reads(tmp_path, compressed):
+    values = {
+        "a": np.arange(24.0).reshape(2, 3, 4), "b": np.int16([[-3, 4]]), "c": np.float32([[1.5]]), "text": "Grüße", "empty": np.empty((0, 3)),
+        "struct": {"x": np.arange(5), "y": "no", "deep": {"z": 2}}, "long_name_of_a_variable": np.uint8([[1], [2]]), "complex": np.array([[1j]]),
+    }  # fmt: skip
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(path, values, do_compression=compressed)
+    found, expected = read_variables(path.read_bytes()), scipy.io.loadmat(path)
+    assert found.keys() == values.keys() and found.pop("complex") is None
+    for name, value in found.items():
+        if isinstance(value, np.ndarray):
+            assert value.dtype == expected[name].dtype
+            np.testing.assert_array_equal(value, expected[name])
+    assert found["text"] == "Grüße" and found["struct"]["y"] == "no" and found["struct"]["deep"]["z"] == 2
+    np.testing.assert_array_equal(found["struct"]["x"], expected["struct"]["x"][0, 0])
+
+
+@settings(max_examples=150, deadline=None)
+@given(where=st.integers(0, 500), value=st.binary(min_size=1, max_size=6), cut=st.integers(0, 400), compressed=st.booleans())
+def test_a_damaged_matlab_file_is_a_value_error_and_ends_no_process(where, value, cut, compressed):
+    stream = BytesIO()
+    scipy.io.savemat(stream, {"feats": np.arange(24.0).reshape(12, 2), "curr_sample_rate": 500, "s": {"a": "text", "b": [1, 2]}}, do_compression=compressed)
+    data = bytearray(stream.getvalue())
+    data[where : where + len(value)] = value
+    try:
+        read_variables(bytes(data[: len(data) - cut]))
+    except ValueError as error:
+        assert str(error)
+
+
+def test_a_small_file_that_claims_to_be_huge_is_refused(tmp_path, monkeypatch):
+    stream = BytesIO()
+    scipy.io.savemat(stream, {"feats": np.zeros((12, 10_000))}, do_compression=True)
+    monkeypatch.setattr("einthoven.io.matlab5.MAX_BYTES", 500_000)
+    with pytest.raises(ValueError, match="larger than"):
+        read_variables(stream.getvalue())
 
 
 @pytest.mark.data

@@ -110,3 +110,23 @@ def test_the_challenge_score_is_given_when_its_classes_are_there():
     assert "cinc2021" not in evaluate(probability[:, :25], label[:, :25], codes[:25], codes=codes[:25], bootstrap=0).summary
     with pytest.raises(KeyError, match="macro_auroc"):
         found.value("auroc_macro")
+
+
+@pytest.mark.parity
+def test_published_ptb_xl_predictions_have_their_published_auroc_and_interval(parity_root):
+    """The benchmark's own resamples, as weights, give the interval that Strodthoff et al. (2020) published."""
+    folder = parity_root / "ecg_selfsupervised" / "ptbxl_published_predictions"
+    if not folder.is_dir():
+        pytest.skip("the published predictions are not among the golden values")
+    published = json.loads((folder / "config.json").read_text())["published"]["macro_auc"]
+    with np.load(folder / "io.npz") as arrays:
+        probability, ids = arrays["p"].astype(np.float64), arrays["bootstrap_ids"]
+        label = np.unpackbits(arrays["y_packed"], axis=1)[:, : probability.shape[1]].astype(np.float64)
+    statistic = Multilabel(probability, label)
+    ones = np.ones((1, len(label)), dtype=np.int64)
+    assert statistic(ones)["macro_auroc"][0] == pytest.approx(published["point"], rel=1e-9)
+    weight = np.stack([np.bincount(draw, minlength=len(label)) for draw in ids])
+    drawn = statistic(weight)["macro_auroc"]
+    assert drawn.mean() == pytest.approx(published["mean"], rel=1e-7)
+    low, high = interval(drawn, 0.9)
+    np.testing.assert_allclose([low, high], [published["lower"], published["upper"]], rtol=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from io import StringIO
 from xml.etree import ElementTree
 
 import numpy as np
@@ -159,7 +160,7 @@ def test_the_terminal_table_fits_eighty_columns_and_takes_no_markup_from_names()
     from rich.console import Console
 
     evaluation, *_ = judged()
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))
+    console = Console(width=80, record=True, file=StringIO())
     console.print(evaluation_table(evaluation, title="[bold]test"))
     lines = console.export_text().splitlines()
     assert any("[red]atrial" in line for line in lines) and any("[bold]test" in line for line in lines)

@@ -166,3 +166,25 @@ def amplitudes(signal, truth):
 
 def _extreme(x):
     return x[np.arange(12), np.abs(x).argmax(axis=1)]
+
+
+def pathology_measures(signal, peaks):
+    """QRS duration (ms), axis (°) and, in mV, voltages of the median beat: name -> number."""
+    beat = np.median(aligned_beats(signal, peaks), axis=0)
+    onset, offset = _boundaries(KORS @ beat[EIGHT])
+    beat = beat - beat[:, onset - 10 : onset].mean(axis=1, keepdims=True)
+    qrs = beat[:, onset : offset + 1]
+    row = {name: i for i, name in enumerate(TWELVE)}
+    out = {"QRSd": 1000 * (offset - onset) / FS, "axis": np.degrees(np.arctan2(qrs[row["aVF"]].sum(), qrs[row["I"]].sum()))}
+    top, bottom = np.maximum(qrs.max(axis=1), 0), qrs.min(axis=1)
+    out["Sokolow"] = -bottom[row["V1"]] + max(top[row["V5"]], top[row["V6"]])
+    out["Cornell"] = top[row["aVL"]] - bottom[row["V3"]]
+    out["vecmax"] = np.sqrt(((KORS @ qrs[EIGHT]) ** 2).sum(axis=0)).max()
+    st_t = beat[:, offset + 30 : 375]
+    t = st_t[np.arange(12), np.abs(st_t).argmax(axis=1)]
+    for name in ("I", "aVF", "V1", "V2", "V3", "V6"):
+        i = row[name]
+        out[f"R_{name}"], out[f"nadir_{name}"], out[f"T_{name}"] = top[i], bottom[i], t[i]
+        out[f"ST60_{name}"] = beat[i, offset + 30]
+        out[f"term40_{name}"] = beat[i, offset - 20 : offset].mean()
+    return out

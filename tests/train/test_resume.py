@@ -12,12 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
-from toy_run import ToyView, export, settings, toy_module, validate
+from toy_run import ToyView, train, train_and_tell
 
 from einthoven.errors import CheckpointError, EinthovenError
 from einthoven.train.checkpoint import folder_name, steps_saved, verify
 from einthoven.train.log import TIMES
-from einthoven.train.loop import fit
 
 N_KILLS = 24
 
@@ -37,15 +36,6 @@ class CrashingView(ToyView):
         if len(self.asked) == self.at:
             raise Crash
         return super().__getitems__(indices)
-
-
-def train(folder: Path, view=None, resume: bool = False, **changes):
-    module = toy_module()
-    done = fit(
-        module, view or ToyView(), settings(**changes), folder,
-        validate=validate, export=export, progress=False, describe={"name": "toy"}, resume=resume,
-    )  # fmt: skip
-    return module, done
 
 
 def metrics(folder: Path) -> list[dict]:
@@ -163,56 +153,47 @@ def test_a_finished_run_is_not_begun_again_and_resuming_it_changes_nothing(strai
 # ------------------------------------------------------------------------------------------------------------------ SIGKILL
 
 
-def work(folder: str, resume: bool, workers: int) -> None:
-    """A whole process's training, saving at every update."""
-    import torch
-
-    torch.set_num_threads(1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    train(Path(folder), resume=resume, save_every=1, keep=2, workers=workers)
-
-
 def start(context, folder: Path, workers: int = 0):
-    resume = (folder / "recipe.json").exists()
-    process = context.Process(target=work, args=(str(folder), resume, workers))
+    """A process that trains, saving at every update; returns when it is about to begin."""
+    heard, told = context.Pipe(duplex=False)
+    process = context.Process(target=train_and_tell, args=(folder, (folder / "recipe.json").exists(), workers, told))
     process.start()
+    assert heard.poll(60) and heard.recv() == "beginning"
     return process
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_killed_at_random_moments_and_resumed_it_is_the_same_run(straight, tmp_path):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_killed_at_random_moments_and_resumed_it_is_the_same_run(workers, straight, tmp_path):
     """Most of the time of these runs goes into writing checkpoints: most kills fall into the middle of one."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["einthoven.train.loop"])
+    context.set_forkserver_preload(["toy_run"])
+    undisturbed = start(context, tmp_path / "undisturbed", workers)
     begun = time.monotonic()
-    undisturbed = start(context, tmp_path / "undisturbed")
-    undisturbed.join()
-    undisturbed = start(context, tmp_path / "timed")  # the first one waited for the server's imports
-    begun = time.monotonic()
-    undisturbed.join()
+    undisturbed.join(60)
     seconds = time.monotonic() - begun
-    draw = random.Random(1)
-    n_kills = n_half_written = n_runs = 0
-    while n_kills < N_KILLS:
+    same_run(straight, tmp_path / "undisturbed")
+    draw, n_kills, n_half_written, n_runs = random.Random(1), 0, 0, 0
+    while n_kills < N_KILLS // 2:
         folder = tmp_path / f"run{n_runs}"
         n_runs += 1
-        while not (folder / "model" / "model.safetensors").exists():
-            process = start(context, folder)
-            process.join(draw.uniform(0.05, 0.7) * seconds)
+        for _ in range(4):
+            process = start(context, folder, workers)
+            process.join(draw.uniform(0, 0.8) * seconds)
             if process.is_alive():
                 process.kill()
-                process.join()
                 n_kills += 1
-                n_half_written += any((folder / "checkpoints").glob(".unfinished*"))
-            else:
-                assert process.exitcode == 0
-        finish = start(context, folder)
-        finish.join()
+            process.join(60)
+            assert process.exitcode in (0, -signal.SIGKILL)
+            n_half_written += any((folder / "checkpoints").glob(".unfinished*"))
+        finish = start(context, folder, workers)
+        finish.join(60)
         assert finish.exitcode == 0
         same_run(straight, folder)
         for checkpoint in steps_saved(folder / "checkpoints").values():
             verify(checkpoint)
         assert not any((folder / "checkpoints").glob(".unfinished*"))
+        assert n_runs < 20
     assert n_half_written > 0
 
 

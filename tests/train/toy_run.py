@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -124,18 +125,38 @@ def validate(module: nn.Module) -> dict[str, float]:
     }
 
 
+def train(folder: Path, view=None, resume: bool = False, validate=validate, export=export, module=None, augment=(), **changes):
+    """A toy run with the given settings: the module, and what ``fit`` returned."""
+    module = toy_module() if module is None else module
+    done = fit(
+        module,
+        view or ToyView(),
+        settings(**changes),
+        folder,
+        augment=augment,
+        validate=validate,
+        export=export,
+        progress=False,
+        describe={"name": "toy"},
+        resume=resume,
+    )
+    return module, done
+
+
+def train_and_tell(folder: Path, resume: bool, workers: int, told) -> None:
+    """What a process that is to be killed does: it says that it begins, trains, and saves at every update."""
+    torch.set_num_threads(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    told.send("beginning")
+    train(folder, resume=resume, save_every=1, keep=2, workers=workers)
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    folder, given = Path(sys.argv[1]), dict(entry.split("=", 1) for entry in sys.argv[2:])
-    changes = {key: yaml.safe_load(value) for key, value in given.items()}
-    resume = changes.pop("resume", False)
-    dropout = changes.pop("dropout", 0.1)
-    validated = changes.pop("validated", True)
+    changes = {key: yaml.safe_load(value) for key, value in (entry.split("=", 1) for entry in sys.argv[2:])}
+    resume, dropout = changes.pop("resume", False), changes.pop("dropout", 0.1)
     try:
-        fit(
-            toy_module(dropout=dropout), ToyView(), settings(**changes), folder,
-            validate=validate if validated else None, export=export, progress=False, describe={"name": "toy"}, resume=resume,
-        )  # fmt: skip
+        train(Path(sys.argv[1]), resume=resume, module=toy_module(dropout=dropout), **changes)
     except EinthovenError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
