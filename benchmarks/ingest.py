@@ -1,6 +1,6 @@
 """Ingest in one pass against the three passes of fairseq-signals over .mat files, on the same recordings, in one process.
 
-The old pipeline (its newer one) reads each recording with wfdb and writes it as float64 .mat ("org"), reads that, standardises it and writes it
+The old pipeline (its newer one) makes a table of the headers, reads each recording with wfdb and writes it as float64 .mat ("org"), reads that, standardises it and writes it
 ("preprocessed"), reads that and writes each 5-s segment ("segmented"). Ours reads, checks, orders the leads, and writes int16; standardising and cutting
 are done when the data are used. The recordings are the synthetic heart's, in the PhysioNet 2021 layout at the target rate, so neither side resamples.
 Both sides include the statistics that they keep per lead; ours includes listing the corpus, the table and fsync.
@@ -24,6 +24,20 @@ from einthoven.leads import TWELVE
 from einthoven.store.ingest import ingest
 
 RATE, WINDOW = 500, 2500
+
+
+def old_records(headers: list[Path]) -> list[dict]:
+    """The table of the corpus: one line per header, with what its comments say."""
+    from wfdb import rdheader
+
+    rows = []
+    for header in headers:
+        read = rdheader(str(header.with_suffix("")))
+        said = dict(comment.split(": ", 1) for comment in read.comments if ": " in comment)
+        rows.append(
+            {"path": header, "fs": read.fs, "n": read.sig_len, "diagnosis": said.get("Dx"), "age": said.get("Age"), "sex": said.get("Sex")}
+        )
+    return rows
 
 
 def old_org(header: Path, path: Path, idx: int) -> dict:
@@ -68,6 +82,7 @@ def old_segmented(path: Path, folder: Path) -> None:
 def old_pipeline(headers: list[Path], root: Path) -> None:
     for name in ("org", "preprocessed", "segmented"):
         (root / name).mkdir(parents=True)
+    old_records(headers)
     for idx, header in enumerate(headers):
         old_org(header, root / "org" / f"{header.stem}.mat", idx)
     for header in headers:

@@ -7,16 +7,31 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from einthoven.errors import EinthovenError
 
+
+class Commands(TyperGroup):
+    """The commands, of which each ends in one line on Ctrl-C; typer alone would end it without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("einthoven: stopped", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="einthoven",
+    cls=Commands,
     help="Self-supervised learning on the electrocardiogram, from raw files to an answer one can check.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -28,6 +43,9 @@ Workers = Annotated[int | None, typer.Option("--workers", "-j", help="processes;
 ConfigDir = Annotated[Path | None, typer.Option(help="a folder with recipes of your own: NAME.yaml holds 'base: <recipe>' and what differs")]
 ConfigName = Annotated[str | None, typer.Option(help="the recipe's name, as fairseq-hydra-train took it")]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="show the resolved recipe with the meaning of every key, and stop")]
+LINE_EVERY = 30.0
+"""Seconds between two lines of progress in a log file."""
+
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what is there")]
 
 
@@ -45,7 +63,7 @@ def common(_: Annotated[bool, typer.Option("--version", callback=version, is_eag
 
 
 def progress_bar(what: str) -> Any:
-    """A progress bar on standard error, as a context manager that gives ``report(done, total)``."""
+    """Progress on standard error, as a context manager that gives ``report(done, total)``: a bar, or now and then a line where nobody watches."""
     from contextlib import contextmanager
 
     @contextmanager
@@ -54,7 +72,7 @@ def progress_bar(what: str) -> Any:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
+        with Progress(*columns, console=Console(stderr=True)) as progress:
             task = progress.add_task(what, total=None, rate="")
 
             def report(done: int, total: int | None) -> None:
@@ -63,7 +81,20 @@ def progress_bar(what: str) -> Any:
 
             yield report
 
-    return bar()
+    @contextmanager
+    def lines():
+        begun = spoke = time.monotonic()
+
+        def report(done: int, total: int | None) -> None:
+            nonlocal spoke
+            now = time.monotonic()
+            if now - spoke >= LINE_EVERY:
+                spoke = now
+                print(f"{what}: {done} of {total or '?'}, {done / (now - begun):.0f}/s", file=sys.stderr, flush=True)
+
+        yield report
+
+    return bar() if sys.stderr.isatty() else lines()
 
 
 @app.command()
@@ -236,7 +267,9 @@ def evaluate(
     from einthoven.infer.evaluate import evaluate
     from einthoven.recipes.evaluation import evaluation
 
-    result = evaluate(model, evaluation(overrides or []))
+    wanted = evaluation(overrides or [])
+    with progress_bar("evaluating") as report:
+        result = evaluate(model, wanted, report)
     from einthoven.report.table import evaluation_table
 
     print_rich(evaluation_table(result.evaluation))
@@ -276,19 +309,23 @@ def predict(
 def show(
     file: Annotated[Path, typer.Argument(help="a recording")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="PNG, PDF or SVG; by default <recording>.png in this folder")] = None,
-    layout: Annotated[str, typer.Option(help="3x4, 6x2 or 12x1")] = "3x4",
+    layout: Annotated[str, typer.Option(help="3x4, 6x2, 12x1; auto takes what suits the leads and the length")] = "auto",
     start: Annotated[float, typer.Option(min=0.0, help="first second to show")] = 0.0,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="how many seconds to show")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="how many seconds to show; with --pages on each page")] = None,
     speed: Annotated[float, typer.Option(min=1.0, help="mm/s")] = 25.0,
     gain: Annotated[float, typer.Option(min=0.1, help="mm/mV")] = 10.0,
+    pages: Annotated[bool, typer.Option("--pages", help="the whole recording, page after page, as one PDF")] = False,
 ) -> None:
     """The tracing on ECG paper (25 mm/s, 10 mm/mV), as PNG, PDF or SVG."""
     from einthoven.io import read
-    from einthoven.plot.paper import draw_paper, save
+    from einthoven.plot.paper import draw_pages, draw_paper, save
 
     record = read(file)
-    target = out or Path(f"{file.stem}.png")
-    save(draw_paper(record, speed=speed, gain=gain, layout=layout, start=start, seconds=seconds), target)
+    target = out or Path(f"{file.stem}.{'pdf' if pages else 'png'}")
+    if pages and target.suffix.lower() != ".pdf":
+        raise EinthovenError(f"--out {target}: pages go into one PDF; give a name that ends in .pdf, or leave --pages away")
+    draw: Any = draw_pages if pages else draw_paper
+    save(draw(record, speed=speed, gain=gain, layout=None if layout == "auto" else layout, start=start, seconds=seconds), target)
     print(f"{record}\nwritten: {target}")
 
 
@@ -331,15 +368,18 @@ def print_rich(table: Any) -> None:
 
 
 def main() -> None:
-    """Run the command line; an error that a person can mend is one line and exit code 2."""
+    """Run the command line; an error that a person can mend is one line and exit code 2. EINTHOVEN_TRACEBACK=1 shows where it was raised."""
     try:
         app()
-    except EinthovenError as error:
-        print(f"einthoven: {' '.join(str(error).split())}", file=sys.stderr)
+    except (EinthovenError, OSError) as error:
+        if os.environ.get("EINTHOVEN_TRACEBACK"):
+            raise
+        print(f"einthoven: {' '.join(explain(error).split())}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # `einthoven … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except KeyboardInterrupt:
-        print("einthoven: stopped", file=sys.stderr)
-        sys.exit(130)
+
+
+def explain(error: Exception) -> str:
+    """The text of an error; that of the operating system begins with the file, as ours do."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}; is the path right, may it be read or written, is there room on the disk?"
+    return str(error)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from einthoven.convert.fairseq_signals import from_fairseq_signals
 from einthoven.errors import CheckpointError
-from einthoven.models.folder import CONFIG, load_model
+from einthoven.models.folder import CONFIG, load_model, locate
 
 MODEL = "model"
 """Where a run keeps its model."""
@@ -31,4 +31,8 @@ def open_weights(name: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(
             f"{path}: holds no model; expected a run, a folder with config.json and model.safetensors, or a .pt of fairseq-signals"
         )
-    return load_model(path)
+    if not locate(name).is_dir():
+        raise CheckpointError(
+            f"{name}: no such file or folder; expected a run, a model folder, a model of the hub (org/name), or a .pt of fairseq-signals"
+        )
+    return load_model(name)

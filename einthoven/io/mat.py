@@ -20,7 +20,7 @@ import numpy as np
 from einthoven.errors import FormatError
 from einthoven.io.cut import cut
 from einthoven.io.matlab5 import read_variables
-from einthoven.io.wfdb_header import years
+from einthoven.io.wfdb_comments import years
 from einthoven.leads import TWELVE
 from einthoven.record import Record
 
@@ -54,7 +54,9 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
     if (needed := _v4_size(data[:128])) is not None:
         if needed > len(data):
             raise FormatError(f"{path}: truncated: its first matrix needs {needed} bytes; the file has {len(data)}.")
-        raise FormatError(f"{path}: holds numbers and neither a rate, a unit nor lead names: put its WFDB header {path.with_suffix('.hea').name} beside it.")
+        raise FormatError(
+            f"{path}: holds numbers and neither a rate, a unit nor lead names: put its WFDB header {path.with_suffix('.hea').name} beside it."
+        )
     try:
         content = read_variables(data)
     except ValueError as error:

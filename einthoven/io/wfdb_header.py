@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from einthoven.errors import FormatError
 
@@ -208,57 +207,3 @@ def _integer(text: str, what: str) -> int:
     if value is None or abs(value) > 2**40:
         raise ValueError(f"expected {what}, a whole number; got {_short(text)}.") from None
     return value
-
-
-# ---------------------------------------------------------------- comments
-
-_FIELD = re.compile(r"<?\s*(?P<key>[A-Za-z][A-Za-z ]{0,40}?)\s*>?\s*:\s*(?P<value>.*?)\s*$")
-_BRACKETED = re.compile(r"<(?P<key>[A-Za-z ]+)>:\s*(?P<value>[^<]*)")
-_MIT_BIH = re.compile(r"(?P<age>\d{1,3})\s+(?P<sex>[MF])\s+\d+\s")  # "69 M 1085 1629 x1"
-_UNKNOWN = {"", "unknown", "nan", "n/a", "na", "none", "null", "-", "?"}
-_SEX = {"f": "female", "female": "female", "m": "male", "male": "male"}
-
-
-def describe(comments: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, float] | None, str | None]:
-    """What a header's comments say of the person and the diagnosis: (meta, labels, patient).
-
-    meta    : ``age`` in years, ``sex``, ``exam_id``, ``chagas`` (bool), ``comments`` (the lines as they stand); only what is known
-    labels  : SNOMED CT codes of ``Dx`` -> 1.0; None where there is no Dx, or none that is known
-    patient : the value of ``Patient ID``, else None
-
-    An age outside 0–120 years (PTB-XL writes 300 for "over 89") or that is no number is not known.
-    """
-    fields: dict[str, str] = {}
-    for comment in comments:
-        pairs = _BRACKETED.findall(comment)
-        if not pairs and (found := _FIELD.match(comment)):
-            pairs = [(found["key"], found["value"])]
-        elif not pairs and (found := _MIT_BIH.match(comment)):
-            pairs = [("age", found["age"]), ("sex", found["sex"])]
-        for key, value in pairs:
-            if value.strip().lower() not in _UNKNOWN:
-                fields.setdefault(key.strip().lower(), value.strip())
-    meta: dict[str, Any] = {}
-    age = years(fields.get("age"))
-    if age is not None:
-        meta["age"] = age
-    sex = _SEX.get(fields.get("sex", fields.get("gender", "")).lower())
-    if sex:
-        meta["sex"] = sex
-    if "exam id" in fields:
-        meta["exam_id"] = fields["exam id"]
-    if fields.get("chagas label", "").lower() in ("true", "false"):
-        meta["chagas"] = fields["chagas label"].lower() == "true"
-    if comments:
-        meta["comments"] = list(comments)
-    codes = [code for code in re.split(r"[,;|\s]+", fields.get("dx", "")) if re.fullmatch(r"\d{5,18}", code)]
-    return meta, dict.fromkeys(codes, 1.0) if codes else None, fields.get("patient id")
-
-
-def years(text: str | float | None) -> float | None:
-    """An age in years, or None where the text states none that can be one."""
-    try:
-        age = float(text) if text is not None else float("nan")
-    except ValueError:
-        return None
-    return age if 0 <= age <= 120 else None

@@ -124,7 +124,7 @@ class ConvPositions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         conv = self.pos_conv[0]
-        assert isinstance(conv, nn.Conv1d)
+        assert isinstance(conv, nn.Conv1d) and conv.bias is not None
         if x.device.type == "cpu" and conv.kernel_size[0] >= WIDE:
             with torch.autocast("cpu", enabled=False):
                 weight = conv.weight

@@ -18,7 +18,7 @@ LEVELS = 1 << 16
 class _Drop(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, level: int) -> Tensor:
-        bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)  # type: ignore[arg-type]
+        bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
         kept = bits.view(torch.int16)[: x.numel()].view(x.shape) >= level - LEVELS // 2
         ctx.save_for_backward(kept)
         ctx.scale = LEVELS / (LEVELS - level)

@@ -145,7 +145,7 @@ class ECGTransformer(nn.Module):
         local = self.layer_norm(features)
         tokens = local if self.post_extract_proj is None else self.post_extract_proj(local)
         return Frames(
-            F.dropout(tokens, self.input_dropout, self.training), local, energy, None if valid is None else self.frame_valid(valid)
+            dropout(tokens, self.input_dropout, self.training), local, energy, None if valid is None else self.frame_valid(valid)
         )
 
     def context(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:

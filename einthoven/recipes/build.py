@@ -14,6 +14,7 @@ import einthoven
 from einthoven.augment import AUGMENTS
 from einthoven.errors import RecipeError, StoreError
 from einthoven.models import ENCODERS, SIZES
+from einthoven.models.folder import load_weights
 from einthoven.objectives import OBJECTIVES
 from einthoven.recipes.recipe import Finetune, Pretrain, Recipe
 from einthoven.signal.contract import SignalContract
@@ -109,7 +110,9 @@ def build_encoder(recipe: Recipe, contract: SignalContract) -> tuple[nn.Module, 
         )
     encoder = ENCODERS[name](**{**known, **{key: value for key, value in wanted.changes().items() if key not in shape}})
     own = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")} if config["kind"] != "encoder" else state
-    encoder.load_state_dict(own)
+    load_weights(encoder, own, recipe.init)
+    if encoder.extractor_gradient == 0:  # as asked for: neither the optimiser nor the watch over gradients need look at them
+        encoder.feature_extractor.requires_grad_(False)
     return encoder, config
 
 

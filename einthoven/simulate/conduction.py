@@ -68,7 +68,7 @@ def left_bundle_branch_block(heart: Heart, rng: np.random.Generator) -> Heart:
     x = np.array([0.03, 0.14, 0.36, 0.62, 0.78, 0.72, 0.58, 0.60, 0.74, 0.70, 0.50, 0.27, 0.12, 0.04, 0.0])
     y = np.array([0.03, 0.09, 0.18, 0.22, 0.14, 0.02, -0.05, -0.05, -0.07, -0.12, -0.14, -0.12, -0.08, -0.03, 0.0])
     z = np.array([0.00, 0.02, 0.18, 0.48, 0.85, 1.10, 1.22, 1.26, 1.24, 1.08, 0.80, 0.48, 0.22, 0.08, 0.0])
-    loop = np.stack([np.interp(_U, control_positions(15), row) for row in (x, y, z)]) * _size(heart) * rng.uniform(0.85, 1.1)
+    loop = np.stack([np.interp(_U, control_positions(15), row) for row in (x, y, z)]) * _size(heart) * rng.uniform(1.15, 1.5)
     bent = loop * (1.0 + 0.12 * np.sin(np.pi * rng.uniform(1, 3, (3, 1)) * _U + rng.uniform(0, 2 * np.pi, (3, 1))))
     own = frontal_axis(heart.qrs) - frontal_axis(QRS_LOOP)
     tilt = rotation(np.array([0.0, rng.normal(0.0, 0.15), 0.45 * _around(own) + rng.normal(0.0, 0.15)]))
@@ -91,7 +91,7 @@ def right_bundle_branch_block(heart: Heart, rng: np.random.Generator, *, complet
     early = curve(heart.qrs, wave.onset + time / heart.qrs_seconds * (wave.offset - wave.onset))
     strength = (rng.uniform(0.85, 1.25) if complete else rng.uniform(0.28, 0.45)) * _size(heart) ** 0.5
     centre, width = (0.69, 0.115) if complete else (0.76, 0.09)
-    late = np.array([-0.62, rng.normal(0.0, 0.12), -0.80])[:, None] * strength * _bump(centre, width) * np.minimum(1.0, (1 - _U) / 0.15)
+    late = np.array([-0.44, rng.normal(-0.16, 0.15), -0.60])[:, None] * strength * _bump(centre, width) * np.minimum(1.0, (1 - _U) / 0.15)
     # Without the right ventricle's early share nothing balances it: late backward forces of the normal loop are taken along.
     cancelled = 1.0 - (0.55 if complete else 0.35) * np.clip((_U - 0.3) / 0.3, 0.0, 1.0)
     qrs = early.copy()
@@ -115,6 +115,9 @@ def fascicular_block(heart: Heart, rng: np.random.Generator, *, anterior: bool) 
         first = np.array([-0.03, 0.12, -0.03]) if anterior else np.array([0.10, -0.12, -0.03])
         qrs[:3] += first[:, None] * _size(heart) * _bump(0.2, 0.05)
         turn += 0.8 * _around(axis - frontal_axis(qrs))
+    if anterior:  # the forces that swung up come from the back as well, and end to the right
+        qrs[2] += 0.42 * _size(heart) * _bump(0.55, 0.12)
+        qrs[0] -= 0.22 * _size(heart) * _bump(0.68, 0.08)
     t_turn = np.full(heart.st_t.shape[1], -0.15 * turn)
     return replace(heart, qrs=qrs, st_t=_turn_frontal(heart.st_t, t_turn), qrs_seconds=min(heart.qrs_seconds + rng.uniform(0.004, 0.012), 0.119))
 
@@ -153,6 +156,9 @@ def left_ventricular_hypertrophy(heart: Heart, rng: np.random.Generator, *, stra
     room = rng.uniform(1.95, 2.55) / max(float(np.sqrt((heart.qrs[:3] ** 2).sum(axis=0)).max()), 1e-6)
     gain = float(np.clip(room, 1.25, 2.4))
     qrs = gain * turned(heart.qrs, rotation(np.array([0.0, -back, 0.0])))
+    qrs = _turn_frontal(qrs, np.full(_N, -np.radians(rng.uniform(5, 25))))
+    qrs[0] = np.where(qrs[0] < 0, 0.35 * qrs[0], qrs[0])
+    qrs[2] = np.where(qrs[2] < 0, 0.55 * qrs[2], qrs[2])
     st_t = 0.9 * heart.st_t
     if strain:
         st_t = _secondary_t(heart, qrs, rng.uniform(0.10, 0.16), 0.15)

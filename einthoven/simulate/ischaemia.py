@@ -28,15 +28,22 @@ def scar(heart: Heart, wall: str, rng: np.random.Generator, *, fresh: float = 1.
     early = np.clip((0.50 - _U) / 0.10, 0.0, 1.0)
     toward = np.maximum((u[:, None] * qrs[:3]).sum(axis=0), 0.0)
     qrs[:3] -= fresh * 0.85 * u[:, None] * toward * early  # what pointed to the wall
-    depth = {"anterior": 0.28, "inferior": 0.26, "lateral": 0.30}[wall] * rng.uniform(0.85, 1.3) * _size(heart) ** 0.5
+    depth = {"anterior": 0.28, "inferior": 0.22, "lateral": 0.30}[wall] * rng.uniform(0.85, 1.3) * _size(heart) ** 0.5
     qrs[:3] -= fresh * depth * u[:, None] * _bump(0.26, 0.10)
     late = np.clip((_U - 0.4) / 0.2, 0.0, 1.0)
     toward = np.maximum((u[:, None] * qrs[:3]).sum(axis=0), 0.0)
     qrs[:3] -= fresh * 0.40 * u[:, None] * toward * late
+    if wall == "inferior":  # V2 looks up as well: without this it would answer with a tall R, which is the posterior wall's sign
+        qrs[2] += fresh * 0.24 * _size(heart) * _bump(0.40, 0.14)
     st_t = heart.st_t.copy()
     toward = np.maximum((u[:, None] * st_t[:3]).sum(axis=0), 0.0)
-    st_t[:3] -= fresh * rng.uniform(0.4, 0.9) * u[:, None] * toward
-    st_t[:3] -= fresh * rng.uniform(0.03, 0.12) * u[:, None] * _T_COURSE
+    # A scar of the anterior wall often keeps an upright T over a lifted ST; the others turn T over more often than not.
+    turned_over = rng.random() < (0.3 if wall == "anterior" else 0.7)
+    away = fresh * (rng.uniform(0.6, 1.1) if turned_over else rng.uniform(0.0, 0.35))
+    st_t[:3] -= away * u[:, None] * toward
+    st_t[:3] -= away * 0.07 * (u + np.array([0.5, 0.0, 0.0]))[:, None] * _T_COURSE
+    if wall == "anterior" and not turned_over:
+        st_t[:3] += 0.04 * u[:, None] * _bump(0.25, 0.15, control_positions(st_t.shape[1]))
     return replace(heart, qrs=qrs, st_t=st_t)
 
 

@@ -44,8 +44,8 @@ def retime(control: np.ndarray, source: np.ndarray) -> np.ndarray:
     return curve(control, source)
 
 
-QRS_THRESHOLD = 0.01
-"""A QRS begins and ends at this share of its height: some 15 µV, what is seen at 10 mm/mV by one who looks closely."""
+QRS_THRESHOLD = 0.007
+"""A QRS begins and ends at this share of its height: some 10 µV, what is seen at 10 mm/mV by one who looks closely."""
 
 
 @dataclass(frozen=True, eq=False)

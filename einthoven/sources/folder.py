@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from einthoven import io
@@ -42,8 +42,8 @@ def records(root: Path | str) -> Iterator[RecordRef]:
     if not found:
         raise EinthovenError(f"{root}: is empty; expected {LAYOUT}.")
     rows = read_table(root / TABLE) if (root / TABLE).is_file() else {}
-    headers = {path: parse(path) for path in found if path.suffix.lower() == ".hea"}
-    described = _from_headers(root, headers)
+    headers = {path: _look(root, path) for path in found if path.suffix.lower() == ".hea"}
+    described = _described(headers)
     refs = _with_unique_names(root, sorted([*described, *_from_others(root, found, headers, described)], key=lambda ref: str(ref.path)))
     stems: dict[str, list[str]] = defaultdict(list)
     for ref in refs:
@@ -80,28 +80,56 @@ def _with_unique_names(root: Path, refs: list[RecordRef]) -> list[RecordRef]:
     return [ref if times[ref.record] == 1 else replace(ref, record=ref.path.relative_to(root).as_posix()) for ref in refs]
 
 
-def _from_headers(root: Path, headers: Mapping[Path, Header | str]) -> list[RecordRef]:
-    good = {path: header for path, header in headers.items() if isinstance(header, Header)}
-    segments = {path.parent / f"{name}.hea" for path, header in good.items() for name, _ in header.segments}
-    refs = []
-    for path, header in headers.items():
-        if path in segments:
-            continue  # part of a record that has a header of its own
-        if isinstance(header, str):
-            refs.append(RecordRef(path, _name(root, path), problem=header))
-        else:
-            refs.append(ref_from_header(path, _name(root, path), header=header))
-    trusted = {ref.path: good[ref.path] for ref in refs if ref.problem is None}
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is remembered of a header while the others are read: a corpus may have a million.
+
+    files    : the signal files it reads
+    segments : the headers of its segments
+    samples  : equal for equal samples, from length, initial values and checksums; None where they tell too little
+    """
+
+    ref: RecordRef
+    fs: float
+    files: frozenset[Path]
+    segments: frozenset[Path]
+    samples: int | None
+
+
+def _look(root: Path, path: Path) -> _Seen:
+    header = parse(path)
+    if isinstance(header, str):
+        return _Seen(RecordRef(path, _name(root, path), problem=header), 0.0, frozenset(), frozenset(), None)
+    return _Seen(
+        ref_from_header(path, _name(root, path), header=header),
+        header.fs,
+        frozenset(path.parent / signal.file for signal in header.signals),
+        frozenset(path.parent / f"{name}.hea" for name, _ in header.segments),
+        _fingerprint(header),
+    )
+
+
+def _fingerprint(header: Header) -> int | None:
+    """At least three leads with values of their own are asked for: flat leads have equal checksums without being copies."""
+    sums = tuple((signal.initial, signal.checksum) for signal in header.signals)
+    told = len(set(sums)) >= 3 and all(value is not None for pair in sums for value in pair)
+    return hash((header.n_samples, sums)) if told else None
+
+
+def _described(headers: Mapping[Path, _Seen]) -> list[RecordRef]:
+    """A reference per header, but for the segments of a record that has a header of its own."""
+    segments = {segment for seen in headers.values() for segment in seen.segments}
+    trusted = {path: seen for path, seen in headers.items() if seen.ref.problem is None and path not in segments}
     doubts = {**_twins(trusted), **_claimed_twice(trusted)}
-    return [replace(ref, problem=ref.problem or doubts.get(ref.path)) for ref in refs]
+    return [replace(seen.ref, problem=seen.ref.problem or doubts.get(path)) for path, seen in headers.items() if path not in segments]
 
 
-def _claimed_twice(headers: Mapping[Path, Header]) -> dict[Path, str]:
+def _claimed_twice(headers: Mapping[Path, _Seen]) -> dict[Path, str]:
     """Headers that read one signal file at different rates: the file's namesake is believed, and who agrees with it; without one, nobody is."""
     claims: dict[Path, list[Path]] = defaultdict(list)
-    for path, header in headers.items():
-        for name in {signal.file for signal in header.signals}:
-            claims[path.parent / name].append(path)
+    for path, seen in headers.items():
+        for file in seen.files:
+            claims[file].append(path)
     doubts = {}
     for file, paths in claims.items():
         if len({headers[path].fs for path in paths}) == 1:
@@ -116,17 +144,13 @@ def _claimed_twice(headers: Mapping[Path, Header]) -> dict[Path, str]:
     return doubts
 
 
-def _twins(headers: Mapping[Path, Header]) -> dict[Path, str]:
-    """The same samples under two names at different rates, found by the initial values and checksums of all leads.
-
-    A name that continues the other's (``9190_low``, ``9190``) is the copy; where neither does, both rates are in doubt. At least three
-    leads with values of their own are asked for: flat leads have equal checksums without being copies.
-    """
-    same: dict[tuple, list[Path]] = defaultdict(list)
-    for path, header in headers.items():
-        sums = tuple((signal.initial, signal.checksum) for signal in header.signals)
-        if len(set(sums)) >= 3 and all(value is not None for pair in sums for value in pair):
-            same[(header.n_samples, sums)].append(path)
+def _twins(headers: Mapping[Path, _Seen]) -> dict[Path, str]:
+    """The same samples under two names at different rates. A name that continues the other's (``9190_low``, ``9190``) is the copy; where neither
+    does, both rates are in doubt."""
+    same: dict[int, list[Path]] = defaultdict(list)
+    for path, seen in headers.items():
+        if seen.samples is not None:
+            same[seen.samples].append(path)
     doubts = {}
     for paths in same.values():
         for path in paths:
@@ -140,9 +164,9 @@ def _twins(headers: Mapping[Path, Header]) -> dict[Path, str]:
     return doubts
 
 
-def _from_others(root: Path, found: list[Path], headers: Mapping[Path, Header | str], described: list[RecordRef]) -> list[RecordRef]:
+def _from_others(root: Path, found: list[Path], headers: Mapping[Path, _Seen], described: list[RecordRef]) -> list[RecordRef]:
     """What no header speaks for: files of other formats, and what cannot be read."""
-    claimed = {path.parent / signal.file for path, header in headers.items() if isinstance(header, Header) for signal in header.signals}
+    claimed = {file for seen in headers.values() for file in seen.files}
     stems = {path.with_suffix("") for path in headers}
     doubted = {ref.path.with_suffix("") for ref in described if ref.problem is not None}
     refs = []

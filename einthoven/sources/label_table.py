@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from einthoven.errors import EinthovenError
-from einthoven.io.wfdb_header import years
+from einthoven.io.wfdb_comments import years
 
 TABLE = "labels.csv"
 _KNOWN = ("record", "patient", "age", "sex", "fold", "report", "time", "label_system", "labels")

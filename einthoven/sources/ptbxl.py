@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from einthoven.errors import EinthovenError
-from einthoven.io.wfdb_header import years
+from einthoven.io.wfdb_comments import years
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.sources.reading import existing_root, files, read
 

@@ -11,7 +11,8 @@ from typing import Any
 from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
 from einthoven.io import wfdb
-from einthoven.io.wfdb_header import NOTHING, Header, describe
+from einthoven.io.wfdb_comments import describe
+from einthoven.io.wfdb_header import NOTHING, Header
 from einthoven.record import Record
 from einthoven.sources.facts import RecordRef
 

@@ -185,5 +185,5 @@ def test_a_place_without_a_model_is_explained(tmp_path):
     (tmp_path / "run" / "recipe.json").write_text("{}")
     with pytest.raises(CheckpointError, match="no model yet; let it finish with einthoven resume"):
         open_weights(tmp_path / "run")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="no such file or folder; expected a run"):
         open_weights(tmp_path / "nowhere")

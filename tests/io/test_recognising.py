@@ -170,7 +170,11 @@ def test_matlab_variables_are_those_that_scipy_reads(tmp_path, compressed):
 @given(where=st.integers(0, 500), value=st.binary(min_size=1, max_size=6), cut=st.integers(0, 400), compressed=st.booleans())
 def test_a_damaged_matlab_file_is_a_value_error_and_ends_no_process(where, value, cut, compressed):
     stream = BytesIO()
-    scipy.io.savemat(stream, {"feats": np.arange(24.0).reshape(12, 2), "curr_sample_rate": 500, "s": {"a": "text", "b": [1, 2]}}, do_compression=compressed)
+    scipy.io.savemat(
+        stream,
+        {"feats": np.arange(24.0).reshape(12, 2), "curr_sample_rate": 500, "s": {"a": "text", "b": [1, 2]}},
+        do_compression=compressed,
+    )
     data = bytearray(stream.getvalue())
     data[where : where + len(value)] = value
     try:

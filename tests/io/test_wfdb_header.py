@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from einthoven import io
 from einthoven.errors import FormatError
-from einthoven.io.wfdb_header import Header, describe, parse_header
+from einthoven.io.wfdb_comments import describe
+from einthoven.io.wfdb_header import Header, parse_header
 
 
 def test_fields_that_are_left_out_have_the_defaults_of_header_5():
