@@ -103,13 +103,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a row at 500 Hz (5)")
     parser.add_argument("--repeats", type=int, default=5, help="steps that are measured, after one that is not (5)")
     parser.add_argument("--precision", default="fp32,bf16")
-    parser.add_argument("--clock", default="wall", choices=["wall", "cpu"], help="cpu: seconds of work of all threads; set OMP_NUM_THREADS=1")
+    parser.add_argument(
+        "--clock", default="wall", choices=["wall", "cpu"], help="cpu: seconds of work of all threads; set OMP_NUM_THREADS=1"
+    )
     parser.add_argument("--profile", action="store_true", help="print where the time of one step goes")
     options = parser.parse_args()
     device = options.device
     clock = time.perf_counter if options.clock == "wall" else time.process_time
 
-    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads of {os.cpu_count()} cores, torch {torch.__version__}, {device}")
+    print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads of {os.cpu_count()} cores, torch {torch.__version__}, {device}"
+    )
     if device == "cuda":
         print(torch.cuda.get_device_name())
     times: dict[str, float] = {}

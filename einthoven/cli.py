@@ -5,10 +5,12 @@ This module imports neither torch nor anything else that is slow, so that help a
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,10 +116,12 @@ def simulate(
     """
     from einthoven.simulate.corpus import write_corpus
 
+    persons = patients or max(1, records // 2)
     with progress_bar("simulating") as report:
-        write_corpus(
-            folder, records=records, patients=patients or max(1, records // 2), seed=seed, seconds=seconds, fs=fs, workers=workers or cores(), progress=report
-        )
+        try:
+            write_corpus(folder, records=records, patients=persons, seed=seed, seconds=seconds, fs=fs, workers=workers or cores(), progress=report)
+        except ValueError as error:  # more patients than records, or another corpus in the folder
+            raise EinthovenError(str(error)) from error
     print(f"{records} recordings in {folder}")
     print(f"next: einthoven ingest physionet2021 {folder} STORE")
 
@@ -138,8 +142,13 @@ def ingest(
     One pass: read, check, order the leads, resample, int16. Stopped at any moment and run again, it goes on where it was. What
     cannot be used is listed with its reason in STORE/rejected.csv; nothing is lost without a word.
     """
+    from einthoven.sources import SOURCES
     from einthoven.store.ingest import ingest as run
 
+    if source not in SOURCES:
+        raise EinthovenError(f"there is no source {source!r}; there are {', '.join(SOURCES)}{nearest(source, SOURCES)}")
+    if subset and "subset" not in inspect.signature(SOURCES[source].records).parameters:
+        raise EinthovenError(f"--subset: {source} has no named parts; leave it away, or give the folder of the part as PATH")
     part = None
     if shards is not None:
         first, slash, count = shards.partition("/")
@@ -148,7 +157,7 @@ def ingest(
         part = (int(first) - 1, int(count))
     options = {"subset": tuple(subset.split(","))} if subset else {}
     with progress_bar("ingesting") as report:
-        summary = run(source, path, store, fs=fs, resampling=resampling, workers=workers or cores(), shards=part, progress=lambda at: report(at.n_done, at.n_total), source_options=options)
+        summary = run(source, path, store, fs=fs, resampling=resampling, workers=workers, shards=part, progress=lambda at: report(at.n_done, at.n_total), source_options=options)
     print(summary)
 
 
@@ -184,6 +193,7 @@ def show_store(store: Annotated[Path, typer.Argument(help="a store")]) -> None:
 
 def train(names: tuple[str, ...], run: Callable[[Any], Any], recipe: str | None, overrides: list[str] | None, config_dir: Path | None, config_name: str | None, show: bool):
     """Compose a recipe and run it, or only show it."""
+    from einthoven.recipes import RECIPES
     from einthoven.recipes import recipe as compose
 
     texts = list(overrides or [])
@@ -192,6 +202,8 @@ def train(names: tuple[str, ...], run: Callable[[Any], Any], recipe: str | None,
     name = recipe or config_name
     if name is None:
         raise EinthovenError(f"which recipe? {', '.join(names)}")
+    if name in RECIPES and name not in names:
+        raise EinthovenError(f"{name} is a recipe of `einthoven {RECIPES[name]().kind}`; here there are {', '.join(names)}")
     resolved = compose(name, texts, config_dir, of=names)
     if show:
         from einthoven.recipes.show import as_yaml
@@ -354,6 +366,12 @@ def demo(
 
     report = demo(folder, seed=seed, workers=cores())
     print(f"report: {report}")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """What was probably meant, for the end of a sentence."""
+    close = difflib.get_close_matches(name, list(names), 1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def cores() -> int:

@@ -93,9 +93,8 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
 
     A WFDB record is named with or without its extension. Raises FormatError, in one line that names the file.
     """
-    reader = READERS[recognise(path)]
     try:
-        return reader(path, leads=leads, start=start, stop=stop)
+        return READERS[recognise(path)](path, leads=leads, start=start, stop=stop)
     except OSError as error:
         raise FormatError(f"{error.filename or path}: cannot be read: {error.strerror or error}.") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 _FIELD = re.compile(r"<?\s*(?P<key>[A-Za-z][A-Za-z ]{0,40}?)\s*>?\s*:\s*(?P<value>.*?)\s*$")
@@ -15,7 +16,7 @@ _SEX = {"f": "female", "female": "female", "m": "male", "male": "male"}
 def describe(comments: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, float] | None, str | None]:
     """What a header's comments say of the person and the diagnosis: (meta, labels, patient).
 
-    meta    : ``age`` in years, ``sex``, ``exam_id``, ``chagas`` (bool), ``comments`` (the lines as they stand); only what is known
+    meta    : ``age`` in years, ``sex``, ``time`` (of recording; our synthetic heart writes it in ISO form), ``exam_id``, ``chagas`` (bool), ``comments`` (the lines as they stand); only what is known
     labels  : SNOMED CT codes of ``Dx`` -> 1.0; None where there is no Dx, or none that is known
     patient : the value of ``Patient ID``, else None
 
@@ -38,6 +39,8 @@ def describe(comments: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, float
     sex = _SEX.get(fields.get("sex", fields.get("gender", "")).lower())
     if sex:
         meta["sex"] = sex
+    if (time := _time(fields.get("recording time"))) is not None:
+        meta["time"] = time
     if "exam id" in fields:
         meta["exam_id"] = fields["exam id"]
     if fields.get("chagas label", "").lower() in ("true", "false"):
@@ -46,6 +49,13 @@ def describe(comments: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, float
         meta["comments"] = list(comments)
     codes = [code for code in re.split(r"[,;|\s]+", fields.get("dx", "")) if re.fullmatch(r"\d{5,18}", code)]
     return meta, dict.fromkeys(codes, 1.0) if codes else None, fields.get("patient id")
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
 
 
 def years(text: str | float | None) -> float | None:

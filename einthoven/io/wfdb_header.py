@@ -77,7 +77,8 @@ def parse_header(text: str, path: Path | str) -> Header:
     or when a signal file lies outside the header's own folder.
     """
     lines, comments = [], []
-    for line in text.splitlines():
+    # Not splitlines: it also breaks at bytes that are letters in some encoding of a comment.
+    for line in re.split(r"\r\n|\r|\n", text.removeprefix("\ufeff")):
         line = line.strip()
         if line.startswith("#"):
             comments.append(line[1:].strip())

@@ -20,7 +20,7 @@ from einthoven.io.wfdb_header import NOTHING, Header, Signal
 from einthoven.leads import canonical
 
 MAX_BYTES = 2**35
-"""A record of more than 32 GiB of samples is refused: read it in parts."""
+"""A record that would take more than 32 GiB of memory is refused."""
 
 BITS: dict[str, float] = {"8": 8, "16": 16, "24": 24, "32": 32, "61": 16, "80": 8, "160": 16, "212": 12, "310": 32 / 3, "311": 32 / 3}
 BITS |= {"508": 0.0, "516": 0.0, "524": 0.0}  # FLAC: compressed, so the size of the file promises nothing
@@ -64,7 +64,7 @@ def check_files(path: Path, header: Header) -> None:
         size = where.stat().st_size - first.offset
         if header.n_samples is not None:
             needed = int(np.ceil(header.n_samples * frame * BITS[first.format] / 8))
-            total += needed
+            total += 4 * header.n_samples * frame  # as float32; a compressed file is small whatever it promises
             if size < needed:
                 # Whole samples only: what a byte short of the last frame would give is not a sample of every lead.
                 there = max(0, int(size * 8 / BITS[first.format] / frame))
@@ -75,7 +75,7 @@ def check_files(path: Path, header: Header) -> None:
         elif size * 8 < BITS[first.format] * frame:
             raise FormatError(f"{where}: holds no sample of {len(signals)} leads; it has {size + first.offset} bytes.")
     if total > MAX_BYTES:
-        raise FormatError(f"{path}: {total} bytes of samples are more than is read at once.")
+        raise FormatError(f"{path}: its samples would take {total} bytes of memory; {MAX_BYTES} at most are read at once.")
 
 
 def read_samples(path: Path, header: Header, start: float | None, stop: float | None) -> tuple[np.ndarray, dict[str, Any], bool]:

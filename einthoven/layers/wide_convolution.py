@@ -37,15 +37,15 @@ def convolve_by_spectra(x: Tensor, weight: Tensor, groups: int) -> Tensor:
     share[0] = 1 / period
     if period % 2 == 0:
         share[-1] = 1 / period
-    analyse, taps, synthesise = (
-        torch.cat(pair).to(x.dtype) for pair in ((cos, -sin), (cos_tap, sin_tap), (cos * share, -sin * share))
-    )
+    analyse, taps, synthesise = (torch.cat(pair).to(x.dtype) for pair in ((cos, -sin), (cos_tap, sin_tap), (cos * share, -sin * share)))
 
     rows = x.view(n_rows, n_frames, groups, width).permute(1, 2, 0, 3).reshape(n_frames, -1)
     spectrum = (analyse @ rows).view(2, n_frequencies, groups, n_rows, width)
     # (frequency x group, re and im of the rows, channel in) times (frequency x group, channel in, channel out), with re and with im of the kernel
     spectrum = spectrum.permute(1, 2, 0, 3, 4).reshape(n_frequencies * groups, 2 * n_rows, width)
-    real, imaginary = (taps @ weight.reshape(-1, kernel).T).view(2, n_frequencies * groups, dim // groups, width).transpose(-1, -2).unbind(0)
+    real, imaginary = (
+        (taps @ weight.reshape(-1, kernel).T).view(2, n_frequencies * groups, dim // groups, width).transpose(-1, -2).unbind(0)
+    )
     by_real = torch.bmm(spectrum, real).view(n_frequencies, groups, 2, n_rows, -1)
     by_imaginary = torch.bmm(spectrum, imaginary).view(n_frequencies, groups, 2, n_rows, -1)
     product = torch.stack([by_real[:, :, 0] - by_imaginary[:, :, 1], by_real[:, :, 1] + by_imaginary[:, :, 0]])

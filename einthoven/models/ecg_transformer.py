@@ -144,9 +144,7 @@ class ECGTransformer(nn.Module):
         energy = features.to(torch.promote_types(features.dtype, torch.float32)).square().mean()
         local = self.layer_norm(features)
         tokens = local if self.post_extract_proj is None else self.post_extract_proj(local)
-        return Frames(
-            dropout(tokens, self.input_dropout, self.training), local, energy, None if valid is None else self.frame_valid(valid)
-        )
+        return Frames(dropout(tokens, self.input_dropout, self.training), local, energy, None if valid is None else self.frame_valid(valid))
 
     def context(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
         """(batch, frame, dim), (batch, frame) bool or None -> (batch, frame, dim); what stands at padding has no meaning."""

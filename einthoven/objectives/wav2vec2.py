@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from einthoven.errors import RecipeError
 from einthoven.layers.dropout import dropout
 from einthoven.layers.gather import gather_rows
 from einthoven.layers.gumbel_quantiser import GumbelQuantiser, gumbel_noise, temperature_at
@@ -37,7 +38,7 @@ class Choices:
     mask         : (batch, frame) bool, equally many True, ``masked``, in every row
     channel_mask : (batch, dim) bool, channels of the tokens that are set to 0; or None
     near         : (batch, masked, negative) int64, candidates of the same row: masked frames, by their place among them
-                   (or all frames, with negatives_from_everywhere); or None
+                   (or all valid frames, with negatives_from_everywhere); or None
     far          : (batch, masked, negative) int64, candidates of the whole batch, row after row; or None
     codebook     : (batch, masked, negative) int64, combinations of codes, as GumbelQuantiser.flat_codes; or None
     noise        : (batch, masked, group, code) Gumbel noise; None outside training
@@ -132,11 +133,11 @@ class MaskedPrediction(nn.Module):
         rng = np.random.default_rng(moment.key("mask"))
         drawn = span_mask(rows, all_frames, self.mask, rng, valid_frames=n_valid if padded else None, min_spans=self.min_spans)
         n_masked = int(drawn[0].sum())
-        candidates = n_frames if self.everywhere else n_masked
-        if n_masked < 1 or (self.n_negatives and candidates < 2):
-            raise ValueError(
+        candidates = n_valid if self.everywhere else [n_masked] * rows
+        if n_masked < 1 or (self.n_negatives and min(candidates) < 2):
+            raise RecipeError(
                 f"masking hides {n_masked} frames of each ECG, too few to tell one from another: the shortest of the batch has {min(n_valid)} "
-                f"frames and spans are {self.mask.length} long. Leave out shorter ECGs, or shorten the spans"
+                f"frames, and spans are {self.mask.length} long. Leave out shorter ECGs, or shorten the spans"
             )
         mask = moment.own(torch.from_numpy(drawn), n_own)[:, :n_frames]
 
@@ -148,12 +149,10 @@ class MaskedPrediction(nn.Module):
         near = far = codebook = noise = None
         if self.n_negatives:
             # Uniform over the other candidates of the row: one place is left out, and those from it on move up.
-            drawn_near = torch.randint(
-                candidates - 1, (rows, n_masked, self.n_negatives), generator=moment.generator("negatives", device), device=device
-            )
-            own = self._own_place(mask).to(device)
-            near = moment.own(drawn_near, n_own)
-            near = near + (near >= own[:, :, None])
+            others = torch.tensor(candidates, device=device)[:, None, None] - 1
+            uniform = torch.rand(rows, n_masked, self.n_negatives, generator=moment.generator("negatives", device), device=device)
+            near = moment.own(torch.minimum((uniform * others).long(), others - 1), n_own)
+            near = near + (near >= self._own_place(mask).to(device)[:, :, None])
         if self.n_far:
             drawn_far = torch.randint(
                 rows * n_masked - 1, (rows, n_masked, self.n_far), generator=moment.generator("far", device), device=device
@@ -272,7 +271,8 @@ class W2V(nn.Module):
     dropout_features    : dropout of the local features that become targets
 
     Two things are right here that are defects in fairseq-signals: cross-sample negatives never are the positive itself, and
-    neither are negatives from everywhere. Raises ValueError for options that contradict each other, and for ECGs too short to be masked.
+    neither are negatives from everywhere. Raises ValueError for options that contradict each
+    other, RecipeError for ECGs too short to be masked.
     """
 
     view = "segments"

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from einthoven.recipes.recipe import Finetune, Pretrain, Recipe
+    from einthoven.recipes.kinds import Finetune, Pretrain, Recipe
 
 
 def w2v() -> Pretrain:
     """wav2vec 2.0 on single segments: predict masked frames among distractors (Baevski et al., NeurIPS 2020)."""
-    from einthoven.recipes.recipe import Encoder, Pretrain
+    from einthoven.recipes.kinds import Encoder, Pretrain
     from einthoven.train.settings import Optim
 
     return Pretrain(
@@ -32,14 +32,14 @@ def w2v_cmsc() -> Pretrain:
 
 def w2v_cmsc_rlm() -> Pretrain:
     """W2V+CMSC with random lead masking: the method behind ECG-FM (Oh et al., CHIL 2022; McKeen et al., 2024)."""
-    from einthoven.recipes.recipe import Augmentation
+    from einthoven.recipes.kinds import Augmentation
 
     return w2v_cmsc().model_copy(update={"name": "w2v_cmsc_rlm", "augment": (Augmentation(name="random_lead_mask"),)})
 
 
 def diagnosis() -> Finetune:
     """Multi-label diagnosis from one or several windows of a recording (fairseq-signals' `diagnosis`)."""
-    from einthoven.recipes.recipe import Encoder, Finetune
+    from einthoven.recipes.kinds import Encoder, Finetune
     from einthoven.train.settings import Optim
 
     return Finetune(

@@ -16,7 +16,7 @@ from einthoven.errors import RecipeError, StoreError
 from einthoven.models import ENCODERS, SIZES
 from einthoven.models.folder import load_weights
 from einthoven.objectives import OBJECTIVES
-from einthoven.recipes.recipe import Finetune, Pretrain, Recipe
+from einthoven.recipes.kinds import Finetune, Pretrain, Recipe
 from einthoven.signal.contract import SignalContract
 from einthoven.sources.vocabulary import CLASSES, LabelClass, own_classes
 from einthoven.store.layout import SPLITS, TABLE
@@ -45,6 +45,8 @@ def rows_of(recipe: Recipe, store: Store, split: str) -> np.ndarray:
     rows = np.arange(len(store)) if split == "all" else np.flatnonzero(store.column("split") == split)
     if recipe.where:
         rows = rows[np.isin(rows, select(store, recipe.where))]
+    if not len(rows) and split == recipe.split:
+        raise RecipeError(f"{store.path} has no recordings in split={split}" + (f" where {recipe.where}" if recipe.where else ""))
     return rows
 
 
@@ -91,7 +93,7 @@ def build_encoder(recipe: Recipe, contract: SignalContract) -> tuple[nn.Module, 
         options = {**SIZES[wanted.size or "base"], **wanted.changes()}
         if options.get("extractor_gradient") == 0:
             raise RecipeError("encoder.extractor_gradient=0 would keep random convolutions: set init=, or encoder.extractor_gradient=1")
-        return ENCODERS[wanted.name](leads=contract.leads, fs=contract.fs, **options), None
+        return _made(wanted.name, {"leads": contract.leads, "fs": contract.fs, **options}, contract), None
 
     from einthoven.convert.open import open_weights
 
@@ -108,12 +110,23 @@ def build_encoder(recipe: Recipe, contract: SignalContract) -> tuple[nn.Module, 
             f"init={recipe.init} takes {' '.join(known['leads'])} at {known['fs']:g} Hz; this run gives {' '.join(contract.leads)} at "
             f"{contract.fs:g} Hz: set leads=[{', '.join(known['leads'])}] and use a store at that rate (missing leads of a recording become 0)"
         )
-    encoder = ENCODERS[name](**{**known, **{key: value for key, value in wanted.changes().items() if key not in shape}})
+    encoder = _made(name, {**known, **{key: value for key, value in wanted.changes().items() if key not in shape}}, contract)
     own = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")} if config["kind"] != "encoder" else state
     load_weights(encoder, own, recipe.init)
     if encoder.extractor_gradient == 0:  # as asked for: neither the optimiser nor the watch over gradients need look at them
         encoder.feature_extractor.requires_grad_(False)
     return encoder, config
+
+
+def _made(name: str, options: dict[str, Any], contract: SignalContract) -> nn.Module:
+    """An encoder of these sizes. Raises RecipeError where they contradict one another, or where a window is too short to give a frame."""
+    try:
+        encoder = ENCODERS[name](**options)
+    except ValueError as error:
+        raise RecipeError(f"encoder: {error}") from error
+    if encoder.n_frames(round(contract.seconds * contract.fs)) < 1:
+        raise RecipeError(f"seconds={contract.seconds:g} is too short for a frame; the encoder makes one of {encoder.samples_per_frame / contract.fs:g} s")
+    return encoder
 
 
 def build_objective(recipe: Pretrain, encoder: nn.Module) -> nn.Module:

@@ -105,7 +105,12 @@ def _set(tree: dict[str, Any], model: type[BaseModel], key: str, value: Any) -> 
             tree[name] = {shorthand(part): tree[name]}
         tree, model = tree[name], part
     part = part_of(model.model_fields[last].annotation)
-    tree[last] = {shorthand(part): value} if part and not isinstance(value, dict | None) else value
+    if part is None or isinstance(value, dict | None):
+        tree[last] = value
+        return
+    before = tree.get(last)
+    kept = getattr(part, "kept_by", lambda value: ())(value) if isinstance(before, dict) else ()
+    tree[last] = {**{name: before[name] for name in kept if name in before}, shorthand(part): value}
 
 
 def shorthand(part: type[BaseModel]) -> str:

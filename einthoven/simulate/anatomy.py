@@ -133,7 +133,7 @@ def _bent(rng: np.random.Generator, loop: np.ndarray, amount: float, fine: float
     near_size = size * np.sin(np.pi * (np.arange(n_points) + 1.0) / (n_points + 1.0))
     bend = size * (amount * _smooth(rng, (3, n_points), 0.09 * n_points) + fine * rng.standard_normal((3, n_points)))
     bend[1] = 0.75 * bend[1] + 0.5 * bend[0]  # left and down go together: the heart's axis lies between them
-    return np.concatenate([late + bend, near * near_size * (_smooth(rng, (2, n_points), 0.07 * n_points) + 2.8 * fine * rng.standard_normal((2, n_points)))])
+    return np.concatenate([late + bend, near * near_size * (_smooth(rng, (2, n_points), 0.07 * n_points) + 1.6 * fine * rng.standard_normal((2, n_points)))])
 
 
 def draw_person(rng: np.random.Generator) -> Person:
@@ -148,9 +148,9 @@ def draw_person(rng: np.random.Generator) -> Person:
     common = rng.standard_normal()
     qrs_scale = np.exp(0.17 * common + 0.07 * rng.standard_normal() - 0.0025 * years - (0.04 if woman else -0.03))
     t_scale = np.exp(0.13 * common + 0.20 * rng.standard_normal() - 0.0035 * years - (0.14 if woman else -0.12))
-    qrs = qrs_scale * turned(_bent(rng, QRS_LOOP, 0.20, 0.055, 0.32, rng.normal(0.0, 1.3)), rotation(turn))
+    qrs = qrs_scale * turned(_bent(rng, QRS_LOOP, 0.20, 0.06, 0.31, rng.normal(0.0, 1.3)), rotation(turn))
     t_turn = np.array([0.3, 0.35, 0.15]) * turn + rng.normal(0.0, np.radians([5.0, 13.0, 4.0]))
-    st_t = t_scale * turned(_bent(rng, T_LOOP, 0.12, 0.02, 0.27, rng.normal(0.0, 0.35)), rotation(t_turn))
+    st_t = t_scale * turned(_bent(rng, T_LOOP, 0.11, 0.02, 0.20, rng.normal(0.0, 0.35)), rotation(t_turn))
     early = max(0.0, 1.0 - (age - 18) / 40) * (0.35 if woman else 1.0)  # young men's ST begins above the line
     st_t[:3, 1:7] += 0.03 * early * np.array([[0.3], [0.2], [-1.0]])
     p_turn = rng.normal(0.0, np.radians([6.0, 9.0, 5.0]))

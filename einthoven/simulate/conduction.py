@@ -58,7 +58,7 @@ def _secondary_t(heart: Heart, qrs: np.ndarray, share: float, own: float) -> np.
     length = float(np.sqrt((qrs[:3] ** 2).sum(axis=0)).max())
     discordant = np.zeros_like(heart.st_t)
     # Slow down-slope out of the ST segment, steep return: the asymmetry of a secondary T wave.
-    course = 0.22 * _bump(0.2, 0.12, control_positions(heart.st_t.shape[1])) + _T_COURSE
+    course = 0.34 * _bump(0.3, 0.2, control_positions(heart.st_t.shape[1])) + _T_COURSE
     discordant[:3] = -share * length * mean_direction(qrs)[:, None] * course
     return discordant + own * heart.st_t
 
@@ -116,7 +116,8 @@ def fascicular_block(heart: Heart, rng: np.random.Generator, *, anterior: bool) 
         qrs[:3] += first[:, None] * _size(heart) * _bump(0.2, 0.05)
         turn += 0.8 * _around(axis - frontal_axis(qrs))
     if anterior:  # the forces that swung up come from the back as well, and end to the right
-        qrs[2] += 0.42 * _size(heart) * _bump(0.55, 0.12)
+        qrs[:3] *= 0.85
+        qrs[2] += 0.36 * _size(heart) * _bump(0.47, 0.12)
         qrs[0] -= 0.22 * _size(heart) * _bump(0.68, 0.08)
     t_turn = np.full(heart.st_t.shape[1], -0.15 * turn)
     return replace(heart, qrs=qrs, st_t=_turn_frontal(heart.st_t, t_turn), qrs_seconds=min(heart.qrs_seconds + rng.uniform(0.004, 0.012), 0.119))

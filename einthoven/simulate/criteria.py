@@ -70,9 +70,10 @@ def _in_two(there: np.ndarray) -> bool:
     return any(sum(bool(there[rows[name]]) for name in group) >= 2 for group in GROUPS)
 
 
-def seen_findings(readings: Readings, *, qrs_seconds: float, qtc_bazett: float, age: int, sex: str, wide: bool) -> set[str]:
+def seen_findings(readings: Readings, *, qtc_bazett: float, age: int, sex: str, wide: bool, turned: bool) -> set[str]:
     """Names of the findings that a beat meets by their criteria.
 
+    turned : a fascicular block, a hypertrophied ventricle or an anatomical axis explains a first negative wave
     wide : a block, pre-excitation or pacing explains ST-T and Q; they are then not labelled for themselves
     """
     seen: set[str] = set()
@@ -97,11 +98,11 @@ def seen_findings(readings: Readings, *, qrs_seconds: float, qtc_bazett: float, 
         seen.add("ST depression")
     quiet = np.ones(12, bool)
     quiet[[TWELVE.index(name) for name in ("III", "aVR", "V1")]] = False
-    deep = (readings.q >= 0.1) & (readings.q_seconds >= 0.030) & (readings.q >= 0.25 * readings.r)
+    deep = (readings.q >= 0.1) & (readings.q_seconds >= 0.030) & (readings.q >= 0.3 * readings.r)
     front = [TWELVE.index("V2"), TWELVE.index("V3")]
-    deep[front] = ((readings.q >= 0.05) & (readings.q_seconds >= 0.020))[front]
+    deep[front] = ((readings.q >= 0.1) & (readings.q_seconds >= 0.020) & (readings.q >= 0.15 * readings.r))[front]
     deep[TWELVE.index("aVR")] = False
-    if _in_two(deep):
+    if _in_two(deep) and not turned:
         seen.add("pathological Q wave")
     if _in_two(quiet & (readings.t <= -0.1) & (readings.r > 0.1)):
         seen.add("T wave inversion")

@@ -157,6 +157,34 @@ def resolve(findings: Collection[str]) -> frozenset[str]:
     return frozenset(names)
 
 
+# Findings that are seen only: one of these has to be made for them.
+_CAUSES: dict[str, tuple[str, ...]] = {
+    "bundle branch block": ("complete left bundle branch block", "complete right bundle branch block"),
+    "ST elevation": ("acute anterior myocardial infarction", "acute inferior myocardial infarction", "acute lateral myocardial infarction"),
+    "ST depression": ("chronic myocardial ischaemia",),
+    "pathological Q wave": ("old anterior myocardial infarction", "old inferior myocardial infarction", "old lateral myocardial infarction"),
+    "left ventricular strain": ("left ventricular hypertrophy",),
+}
+
+
+def with_causes(findings: frozenset[str], rng: np.random.Generator) -> frozenset[str]:
+    """``findings`` and, for what is only a sign of something, that something. ValueError when nothing that causes it fits the others."""
+    names = set(findings)
+    for sign, causes in _CAUSES.items():
+        order = [causes[i] for i in rng.permutation(len(causes))]
+        if sign not in names or names & set(causes):
+            continue
+        for cause in order:
+            before = len(names)
+            _accept(names, cause)
+            if len(names) > before:
+                break
+        else:
+            others = ", ".join(sorted(findings - {sign}))
+            raise ValueError(f"{sign!r} cannot be made together with {others}: it comes with {' or '.join(causes)}; leave one out")
+    return frozenset(names)
+
+
 # What a person has for years: (name, share of persons, chance to be there at a visit). Prevalences follow the PTB-XL table
 # where a class is common; a class that is rare there is raised, so that a corpus of some hundred records holds cases of it.
 _CHRONIC: tuple[tuple[str, float, float], ...] = (

@@ -18,11 +18,16 @@ from einthoven.simulate import conduction, ischaemia, rhythm
 from einthoven.simulate.anatomy import Heart, Person, at_visit, draw_person, rotation, turned
 from einthoven.simulate.atria import fibrillation_waves, flutter_waves
 from einthoven.simulate.criteria import Readings, read_beat, seen_findings
-from einthoven.simulate.findings import FINDINGS, SINUS, draw_findings, resolve
+from einthoven.simulate.findings import FINDINGS, SINUS, draw_findings, resolve, with_causes
 from einthoven.simulate.noise import electrode_noise, leads_from_electrodes
 from einthoven.simulate.wave import QRS_THRESHOLD, Wave, curve
 
 ST_START = 0.6  # the ST-T wave begins when 0.6 of the QRS is over: the first cells recover before the last are excited
+# These leave a first negative wave in some leads that is no scar; and these explain ST-T and Q altogether.
+_TURNED = frozenset({"left anterior fascicular block", "left posterior fascicular block", "right ventricular hypertrophy",
+                     "left ventricular hypertrophy", "incomplete right bundle branch block"})  # fmt: skip
+_WIDE = frozenset({"complete left bundle branch block", "complete right bundle branch block", "ventricular preexcitation",
+                   "nonspecific intraventricular conduction disorder"})  # fmt: skip
 _PERSON, _VISIT, _DAY, _RHYTHM, _NOISE = range(5)
 
 
@@ -148,6 +153,8 @@ def _events(names: frozenset[str], person: Person, hearts: dict[str, Heart], rng
         rr = max(rr, 60.0 / 88.0)
     # Vagal tone carries PR along with the rate.
     pr = normal.pr - (0.0004 * (rate - 67.0) if normal.pr < 0.2 and "ventricular preexcitation" not in names else 0.0)
+    if "ventricular preexcitation" not in names:
+        pr = max(pr, normal.p_seconds + 0.008)  # the AV node lets nothing through before the atria are done
     slow = "bradycardia" in names
     cycle = None
     chosen = names & {n for n, finding in FINDINGS.items() if finding.group in ("rhythm", "av")}
@@ -274,7 +281,7 @@ def simulate(
     if findings is None:
         names = draw_findings(_generator(seed, _DAY, person), _generator(seed, _DAY, person, visit))
     else:
-        names = resolve(findings)
+        names = with_causes(resolve(findings), _generator(seed, _DAY, person))
 
     # What a person has looks alike at every visit, so its shape is drawn from the person's generator.
     normal = _with_findings(who, names, _generator(seed, _RHYTHM, person))
@@ -408,21 +415,13 @@ def _truth(marks, symbols, p_alone, kinds, names, hearts, who: Person, clean, fs
     qt = float(np.median((marks["T"][:, 2] - onsets)[has_qt])) / fs if has_qt.any() else np.nan
     qtc = qt / np.sqrt(60.0 / rate) if rr.size else np.nan
     readings: Readings = read_beat(heart, who.field)
-    wide = bool(
-        conducted != "normal"
-        or names
-        & {
-            "complete left bundle branch block",
-            "complete right bundle branch block",
-            "ventricular preexcitation",
-            "nonspecific intraventricular conduction disorder",
-        }
-    )
+    wide = conducted != "normal" or bool(names & _WIDE)
     if conducted == "normal" or conducted == "escape":
         # Bazett overcorrects a fast heart: above 100/min no QT is called long by it.
         qtc_for_label = heart.qtc if not np.isfinite(qtc) or rate > 100 or rate < 60 else max(min(qtc, heart.qtc + 0.02), heart.qtc)
         if conducted == "normal":
-            names |= seen_findings(readings, qrs_seconds=heart.qrs_seconds, qtc_bazett=qtc_for_label, age=who.age, sex=who.sex, wide=wide)
+            turned = bool(names & _TURNED)
+            names |= seen_findings(readings, qtc_bazett=qtc_for_label, age=who.age, sex=who.sex, wide=wide, turned=turned)
     if names & {"complete left bundle branch block", "complete right bundle branch block"}:
         names.add("bundle branch block")
     if np.isfinite(pr) and pr > 0.2 and not names & {"third degree atrioventricular block", "pacing rhythm"}:

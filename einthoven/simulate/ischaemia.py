@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from einthoven.simulate.anatomy import Heart
-from einthoven.simulate.conduction import _N, _T_COURSE, _U, _bump, _size
+from einthoven.simulate.conduction import _N, _T_COURSE, _U, _bump, _size, _turn_frontal
 from einthoven.simulate.wave import control_positions
 
 WALLS = {
@@ -35,13 +35,19 @@ def scar(heart: Heart, wall: str, rng: np.random.Generator, *, fresh: float = 1.
     qrs[:3] -= fresh * 0.40 * u[:, None] * toward * late
     if wall == "inferior":  # V2 looks up as well: without this it would answer with a tall R, which is the posterior wall's sign
         qrs[2] += fresh * 0.24 * _size(heart) * _bump(0.40, 0.14)
+    if wall == "anterior":  # what is left of the wall is late, at the back and, with age, up
+        qrs[2] += fresh * 0.22 * _size(heart) * _bump(0.48, 0.12)
+        qrs[0] += fresh * 0.10 * _bump(0.27, 0.08)
+        qrs = _turn_frontal(qrs, np.full(_N, -fresh * np.radians(rng.uniform(5, 60))))
     st_t = heart.st_t.copy()
+    if wall == "anterior":
+        st_t[0] -= fresh * 0.10 * _T_COURSE
     toward = np.maximum((u[:, None] * st_t[:3]).sum(axis=0), 0.0)
     # A scar of the anterior wall often keeps an upright T over a lifted ST; the others turn T over more often than not.
-    turned_over = rng.random() < (0.3 if wall == "anterior" else 0.7)
-    away = fresh * (rng.uniform(0.6, 1.1) if turned_over else rng.uniform(0.0, 0.35))
+    turned_over = rng.random() < (0.3 if wall == "anterior" else 0.8)
+    away = fresh * (rng.uniform(0.7, 1.3) if turned_over else rng.uniform(0.0, 0.35))
     st_t[:3] -= away * u[:, None] * toward
-    st_t[:3] -= away * 0.07 * (u + np.array([0.5, 0.0, 0.0]))[:, None] * _T_COURSE
+    st_t[:3] -= away * 0.07 * (u + np.array([1.2, 0.2, 0.0]))[:, None] * _T_COURSE
     if wall == "anterior" and not turned_over:
         st_t[:3] += 0.04 * u[:, None] * _bump(0.25, 0.15, control_positions(st_t.shape[1]))
     return replace(heart, qrs=qrs, st_t=st_t)

@@ -6,8 +6,8 @@ The signal file is a MATLAB v4 matrix ``val`` of int16 whose 24-byte header WFDB
 from __future__ import annotations
 
 import os
+import shutil
 import struct
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -89,10 +89,14 @@ def write_annotations(folder: Path, name: str, truth: Truth, fs: float) -> None:
     samples, symbols, numbers = annotations(truth)
     if not len(samples):
         samples, symbols, numbers = np.array([0]), ["~"], np.array([0])  # an empty annotation file cannot be read again
-    with tempfile.TemporaryDirectory(prefix=".atr-", dir=folder) as work:
-        # wrann appends the sampling rate only for integral rates' sake; the header holds it exactly.
-        wrann(name, "atr", samples, symbol=symbols, num=numbers, fs=fs, write_dir=work)
-        os.replace(Path(work) / f"{name}.atr", folder / f"{name}.atr")
+    # wrann chooses its file's name itself, so it writes into a folder of its own, from which the file is moved.
+    work = folder / f".{name}.atr.part"
+    work.mkdir(exist_ok=True)
+    try:
+        wrann(name, "atr", samples, symbol=symbols, num=numbers, fs=fs, write_dir=str(work))
+        os.replace(work / f"{name}.atr", folder / f"{name}.atr")
+    finally:
+        shutil.rmtree(work)
 
 
 def is_whole(folder: Path, name: str, n_leads: int, n_samples: int) -> bool:

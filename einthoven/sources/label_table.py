@@ -50,7 +50,9 @@ def read_table(path: Path) -> dict[str, Row]:
     table = csv.DictReader(text.splitlines(), delimiter=";" if first.count(";") > first.count(",") else ",")
     columns = [name.strip() for name in table.fieldnames or []]
     if "record" not in columns:
-        raise EinthovenError(f"{path}: expected a column named record; it has {', '.join(columns) or 'none'}.")
+        raise EinthovenError(
+            f"{path}: expected a column named record (rename the file if it is a table of another kind); it has {', '.join(columns) or 'none'}."
+        )
     rows: dict[str, Row] = {}
     for values in table:
         row = {str(name).strip(): str(value or "").strip() for name, value in values.items() if name is not None}

@@ -6,9 +6,10 @@ does say ``Patient ID``, as those of our synthetic heart do, it is taken. Nothin
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from einthoven.errors import EinthovenError
@@ -48,12 +49,14 @@ DATASETS: dict[str, Facts] = {
 LAYOUT = "the challenge's folder with training/<set>/g1/*.hea, folders <set>/*.hea, or one such set"
 
 
-def records(root: Path | str) -> Iterator[RecordRef]:
+def records(root: Path | str, *, subset: Sequence[str] = ()) -> Iterator[RecordRef]:
     """Every recording under a folder, by set, group and name.
 
-    root : the challenge's folder (with ``training/``), a folder of sets, or one set. ``meta["dataset"]`` is the set.
+    root   : the challenge's folder (with ``training/``), a folder of sets, or one set. ``meta["dataset"]`` is the set.
+    subset : the sets that are wanted, by name; empty: all
 
-    A signal file without a header is given with its problem (the published ningbo set has some). Raises EinthovenError where there is no header at all.
+    A signal file without a header is given with its problem (the published ningbo set has some). Raises EinthovenError where there is no header at all,
+    and where a set that is wanted is not there.
     """
     root = existing_root(root, LAYOUT)
     base = root / "training" if (root / "training").is_dir() else root
@@ -61,9 +64,17 @@ def records(root: Path | str) -> Iterator[RecordRef]:
     headers = {path for path in found if path.suffix == ".hea"}
     if not headers:
         raise EinthovenError(f"{root}: no WFDB header (.hea) in it; expected {LAYOUT}.")
+    there = sorted({_dataset(path, base) for path in headers})
+    for name in subset:
+        if name not in there:
+            near = difflib.get_close_matches(name, there, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise EinthovenError(f"{root}: has no set {name}; there are {', '.join(there)}{hint}")
     names = Counter(path.stem for path in headers)
     for path in found:
         dataset = _dataset(path, base)
+        if subset and dataset not in subset:
+            continue
         # Names are unique in the challenge; where somebody put two corpora together, the set keeps them apart.
         name = path.stem if names[path.stem] < 2 else f"{dataset}/{path.stem}"
         meta = {"dataset": dataset}

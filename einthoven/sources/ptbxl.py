@@ -1,6 +1,6 @@
 """PTB-XL: 12-lead ECGs of 10 s from Schiller devices, labelled with SCP-ECG statements by cardiologists.
 
-Versions 1.0.1 to 1.0.3 have the same tables (1.0.2 removed 38 records; 1.0.3 renamed none). Ages over 89 are written as 300 since 1.0.2: such a
+Versions 1.0.1 to 1.0.3 have the same columns; 1.0.3 has 38 recordings fewer than 1.0.1. Newer versions write an age over 89 as 300: such a
 person has no ``age`` but ``age_over`` = 89. Sex is 0 for male and 1 for female. A statement of likelihood 0 (all of form and rhythm, and
 "not stated" for diagnoses) counts as present, as in every published use; the likelihoods stand in ``meta["likelihoods"]``.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,21 @@ def read(ref: RecordRef) -> Record:
     record = io.read(ref.path)
     labels, system = (ref.labels, ref.label_system) if ref.labels is not None else (record.labels, record.label_system)
     patient = ref.patient if ref.patient is not None else record.patient
-    return replace(record, record=ref.record, patient=patient, labels=labels, label_system=system, meta={**record.meta, **ref.meta})
+    meta = {**record.meta, **ref.meta}
+    if isinstance(meta.get("time"), str):  # a table's text; a record's time is a datetime
+        try:
+            meta["time"] = datetime.fromisoformat(meta["time"])
+        except ValueError:
+            del meta["time"]
+    return replace(record, record=ref.record, patient=patient, labels=labels, label_system=system, meta=meta)
 
 
 def ref_from_header(path: Path, record: str, *, header: Header, meta: Mapping[str, Any] | None = None) -> RecordRef:
     """What a WFDB header says of its record, no signal loaded; ``problem`` where the header cannot be trusted or its signal is not there."""
     said, labels, patient = describe(header.comments)
     said.pop("comments", None)
-    if header.time is not None:
-        said["time"] = header.time.isoformat()
+    if (time := header.time or said.get("time")) is not None:
+        said["time"] = time.isoformat()
     return RecordRef(
         path=path,
         record=record,

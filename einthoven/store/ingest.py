@@ -6,49 +6,37 @@ any moment and is run again goes on where it was and ends with the same bytes, w
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from einthoven import __version__
 from einthoven.errors import StoreError
-from einthoven.leads import TWELVE
 from einthoven.signal.resample import METHODS
 from einthoven.sources.facts import RecordRef
 from einthoven.store import workers as crew
-from einthoven.store.counts import COARSEST, FINEST, LONGEST_GAP
+from einthoven.store.finish import finish
 from einthoven.store.layout import (
     FACTS,
-    FORMAT,
     REJECTED,
     SHARDS,
-    TABLE,
     UNFINISHED,
-    VERSION,
     read_facts,
-    schema,
     shard_bytes,
-    shard_path,
-    write_atomically,
     write_json,
 )
 from einthoven.store.shard import Job, Made, finished, resolve
-from einthoven.store.split import default_split
 
 SHARD_RECORDS = 1024
 SMALL = 1500
 """Recordings that one process converts in less time than other processes need to start."""
 
 _AHEAD = 100_000  # recordings listed before the first is read, so that the whole number is mostly known
-_ROWS = 32_768  # per row group of the table
 _PLAN = "plan.json"
 
 
@@ -107,7 +95,7 @@ def ingest(
 
     source        : a name of einthoven.sources.SOURCES, or an object with FACTS, records(root, …) and read(ref)
     fs            : rate of the store in Hz
-    workers       : processes; None: as many as there are cores, and none for a small corpus; 1: this process alone
+    workers       : processes, at most one per shard; None: as many as there are cores, and none for a small corpus; 1: this process alone
     shard_records : recordings per shard, the unit in which an interrupted ingest goes on
     resampling    : a method of einthoven.signal.resample
     executor      : somebody else's concurrent.futures.Executor instead of processes of our own
@@ -153,22 +141,30 @@ def ingest(
     if executor is not None:
         results = crew.run_by(executor, to_do, 2 * (workers or crew.available()), meter.tick)
     else:
-        n_workers = workers or (1 if n_listed is not None and n_listed <= max(SMALL, shard_records) else crew.available())
+        n_workers = workers or crew.available()
+        if n_listed is not None:
+            n_shards = -(-n_listed // shard_records)
+            n_workers = 1 if workers is None and n_listed <= SMALL else min(n_workers, n_shards)
         results = crew.run_here(to_do, meter.tick) if n_workers == 1 else crew.run_in_processes(to_do, n_workers, meter.tick)
     for one in results:
         made[one.shard] = one
     meter.say()
-    n_refs = meter.n_listed
     if shards is not None:
         done = [one for shard, one in made.items() if shard % shards[1] == shards[0]]
         n_records, n_rejected = sum(one.n_records for one in done), sum(one.n_rejected for one in done)
         n_bytes = sum(shard_bytes(one.n_counts) for one in done)
         return Summary(path, n_records + n_rejected, n_records, n_rejected, 0, n_bytes, time.monotonic() - began, finished=False)
 
-    in_order = [made[shard] for shard in sorted(made)]
-    counts = {"listed": n_refs, "records": sum(one.n_records for one in in_order), "rejected": sum(one.n_rejected for one in in_order)}
-    assert counts["listed"] == counts["records"] + counts["rejected"], f"recordings were lost: {counts}"
-    return _finish(path, recipe, module.FACTS, in_order, counts, began)
+    facts = finish(path, recipe, module.FACTS, [made[shard] for shard in sorted(made)], meter.n_listed)
+    return _summary(path, facts, began)
+
+
+def _summary(path: Path, facts: Mapping[str, Any], began: float, *, was_there: bool = False) -> Summary:
+    counts = facts["counts"]
+    n_bytes = sum(shard_bytes(n) for n in facts["shards"])
+    return Summary(
+        path, counts["listed"], counts["records"], counts["rejected"], counts["patients"], n_bytes, time.monotonic() - began, was_there
+    )
 
 
 def _recipe(name: str, module: Any, root: Path, fs: float, resampling: str, shard_records: int, options: dict[str, Any]) -> dict[str, Any]:
@@ -199,7 +195,7 @@ def _found_finished(path: Path, recipe: Mapping[str, Any]) -> bool:
             raise StoreError(
                 f"an unfinished ingest of something else is in {path}: {_differences(there, recipe)}; give another folder, or delete this one"
             )
-    elif path.exists() and (not path.is_dir() or any(entry.name not in (REJECTED, SHARDS, UNFINISHED) for entry in path.iterdir())):
+    elif path.exists() and not (path.is_dir() and ((path / UNFINISHED).is_dir() or {entry.name for entry in path.iterdir()} <= {REJECTED})):
         raise StoreError(f"{path} is there and no store; give the name of a new folder")
     return False
 
@@ -269,95 +265,3 @@ class _Counted:
             self.meter.n_listed += 1
             yield ref
         self.meter.n_total = self.meter.n_listed
-
-
-# --------------------------------------------------------------------------------------------------------------- finishing
-
-
-def _finish(path: Path, recipe: Mapping[str, Any], facts: Any, made: list[Made], counts: dict[str, int], began: float) -> Summary:
-    """Join the parts into one table; store.json comes last, and with it the store is there."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    parts = [path / UNFINISHED / f"{one.shard:05d}.parquet" for one in made]
-    _write_rejected(path, parts)
-    if counts["records"] == 0:
-        file, _, reason = next(_rejected(parts))
-        shutil.rmtree(path / UNFINISHED)
-        shutil.rmtree(path / SHARDS)
-        raise StoreError(
-            f"none of the {counts['listed']} recordings under {recipe['root']} can be used; the first, {file}: {reason} (all: {path / REJECTED})"
-        )
-
-    ids = pa.concat_tables(pq.read_table(part, columns=["record", "source", "patient", "fold"]) for part in parts).unify_dictionaries()
-    column, rule = default_split(ids)
-    n_patients = len(ids["patient"].unique()) - (1 if ids["patient"].null_count else 0)
-    columns = schema().with_metadata({"split": json.dumps(rule)})
-    split = pa.array(column).cast(columns.field("split").type)
-    del ids
-
-    def write(file: Any) -> None:
-        place = columns.names.index("split")
-        with pq.ParquetWriter(file, columns) as writer:
-            first, waiting, n_waiting = 0, [], 0
-            for part in [*parts, None]:
-                if part is not None:
-                    table = pq.read_table(part).replace_schema_metadata(None)
-                    waiting.append(table.set_column(place, columns.field(place), split[first : first + len(table)]))
-                    first, n_waiting = first + len(table), n_waiting + len(table)
-                if n_waiting >= _ROWS or (part is None and n_waiting):
-                    writer.write_table(
-                        pa.concat_tables(waiting).unify_dictionaries().combine_chunks().cast(columns), row_group_size=2 * _ROWS
-                    )
-                    waiting, n_waiting = [], 0
-
-    write_atomically(path / TABLE, write)
-    for stray in set((path / SHARDS).iterdir()) - {shard_path(path, one.shard) for one in made}:
-        stray.unlink()  # of a corpus that was longer when an earlier run began
-    whole = {
-        "format": FORMAT,
-        "version": VERSION,
-        "signal": {
-            "fs": recipe["fs"],
-            "leads": list(TWELVE),
-            "unit": "mV",
-            "counts": "int16",
-            "microvolt_per_count": {"finest": FINEST, "coarsest": COARSEST},
-            "resampling": recipe["resampling"],
-            "longest_gap_filled": LONGEST_GAP,
-        },
-        "source": asdict(facts),
-        "recipe": recipe,
-        "code": {"einthoven": __version__},
-        "counts": {**counts, "patients": n_patients},
-        "shards": [one.n_counts for one in made],
-    }
-    write_json(path / FACTS, whole)
-    shutil.rmtree(path / UNFINISHED)
-    return _summary(path, whole, began)
-
-
-def _rejected(parts: list[Path]) -> Iterator[tuple[str, str, str]]:
-    import pyarrow.parquet as pq
-
-    for part in parts:
-        yield from json.loads((pq.read_schema(part).metadata or {})[b"rejected"])
-
-
-def _write_rejected(path: Path, parts: list[Path]) -> None:
-    def write(file: Any) -> None:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["file", "record", "reason"])
-        writer.writerows(_rejected(parts))
-        text.detach()
-
-    write_atomically(path / REJECTED, write)
-
-
-def _summary(path: Path, facts: Mapping[str, Any], began: float, *, was_there: bool = False) -> Summary:
-    counts = facts["counts"]
-    n_bytes = sum(shard_bytes(n) for n in facts["shards"])
-    return Summary(
-        path, counts["listed"], counts["records"], counts["rejected"], counts["patients"], n_bytes, time.monotonic() - began, was_there
-    )

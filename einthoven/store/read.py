@@ -55,7 +55,7 @@ class Store:
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        state["_shards"] = {}
+        state["_shards"], state["_columns"] = {}, {}
         for name in ("table", "patient_number"):
             state.pop(name, None)
         return state
@@ -113,10 +113,29 @@ class Store:
         lengths = np.concatenate([chunk.value_lengths().to_numpy() for chunk in table["mean"].chunks] or [np.empty(0, np.int64)])
         return flat[0], flat[1], np.concatenate([[0], np.cumsum(lengths)])
 
+    def label_sets(self) -> tuple[np.ndarray, list[dict[str, float] | None]]:
+        """The different sets of labels, and which of them each recording has: (row,) int64, list of code -> value (None: unlabelled)."""
+        column = self._file().read(columns=["labels"])["labels"].combine_chunks()
+        keys = column.keys.dictionary_encode()
+        codes, values = keys.indices.to_numpy(), column.items.to_numpy(zero_copy_only=False)
+        offsets, missing = column.offsets.to_numpy().tolist(), column.is_null().to_numpy(zero_copy_only=False).tolist()
+        seen: dict[Any, int] = {}
+        sets: list[dict[str, float] | None] = []
+        which = np.empty(self._n, dtype=np.int64)
+        for row, (first, last, none) in enumerate(zip(offsets[:-1], offsets[1:], missing)):
+            # as bytes, since NaN (uncertain) is not equal to itself; ingest sorted the codes
+            key = None if none else (codes[first:last].tobytes(), values[first:last].tobytes())
+            if key not in seen:
+                seen[key] = len(sets)
+                names = (keys.dictionary[code].as_py() for code in codes[first:last].tolist())
+                sets.append(None if none else dict(zip(names, values[first:last].tolist())))
+            which[row] = seen[key]
+        return which, sets
+
     def labels(self) -> list[dict[str, float] | None]:
-        """Labels of each recording: code -> 1.0, 0.0 or NaN; None where nobody labelled it."""
-        column = self._file().read(columns=["labels"])["labels"]
-        return [None if labels is None else dict(labels) for labels in column.to_pylist()]
+        """Labels of each recording: code -> 1.0, 0.0 or NaN; None where nobody labelled it. Recordings may share a dict."""
+        which, sets = self.label_sets()
+        return [sets[number] for number in which.tolist()]
 
     @cached_property
     def patient_number(self) -> np.ndarray:

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from einthoven.errors import EinthovenError
+from einthoven.errors import EinthovenError, StoreError
 from einthoven.record import Record
 from einthoven.sources.facts import RecordRef
 from einthoven.store.counts import Converted, Unusable, convert
@@ -75,6 +75,8 @@ def resolve(source: Any) -> Any:
         return source
     from einthoven.sources import SOURCES
 
+    if source not in SOURCES:
+        raise StoreError(f"there is no source {source!r}; there are {', '.join(SOURCES)}")
     return SOURCES[source]
 
 

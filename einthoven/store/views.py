@@ -77,7 +77,7 @@ class Segments:
 
         rows = _rows(store, rows)
         n_samples = store.column("n_samples")[rows]
-        plan, self._source_lead = _lead_plans(store.column("leads")[rows], self.leads)
+        plan, self._source_lead, n_stored = _lead_plans(store.column("leads")[rows], self.leads)
         has_lead = (self._source_lead.max(axis=1, initial=-1) >= 0)[plan]
         long_enough = n_samples >= (self.n_window if self.n_window is not None and short == "drop" else 1)
         self.left_out = {
@@ -96,7 +96,7 @@ class Segments:
         self._plan = plan[keep]
         self._n_samples = n_samples[keep]
         self._shard, self._offset = store.column("shard")[self.rows], store.column("offset")[self.rows]
-        self._n_leads = np.array([len(names.split()) for names in store.column("leads")[self.rows]], dtype=np.int64)
+        self._n_leads = n_stored[self._plan]
         self._microvolt = store.column("microvolt_per_count")[self.rows]
         self._patient = store.patient_number[self.rows]
         # A plan is plain when the wanted leads are the first stored ones, in order: then a window is one copy.
@@ -331,30 +331,26 @@ def _rows(store: Store, rows: Any) -> np.ndarray:
     return rows
 
 
-def _lead_plans(stored: np.ndarray, wanted: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Which stored lead each wanted one is, -1 where it is none: the plan of each recording (row,), and the plans (plan, lead)."""
+def _lead_plans(stored: np.ndarray, wanted: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which stored lead each wanted one is, -1 where it is none: the plan of each recording (row,), the plans (plan, lead), and how many leads
+    are stored (plan,)."""
     kinds: dict[str, int] = {}
     plan = np.array([kinds.setdefault(names, len(kinds)) for names in stored], dtype=np.int64)
-    table = [[names.split().index(lead) if lead in names.split() else -1 for lead in wanted] for names in kinds]
-    return plan, np.array(table, dtype=np.int64).reshape(len(kinds), len(wanted))
+    leads = [names.split() for names in kinds]
+    table = [[there.index(lead) if lead in there else -1 for lead in wanted] for there in leads]
+    return plan, np.array(table, dtype=np.int64).reshape(len(kinds), len(wanted)), np.array([len(there) for there in leads], dtype=np.int64)
 
 
 def _targets(store: Store, rows: np.ndarray, classes: tuple[LabelClass, ...]) -> np.ndarray:
     """(row, class) float32; recordings with the same labels are looked up once."""
     from einthoven.sources.vocabulary import targets
 
-    labels, system = store.labels(), store.column("label_system")
-    seen: dict[Any, int] = {}
-    first: list[np.ndarray] = []
-    which = np.empty(len(rows), dtype=np.int64)
-    for place, row in enumerate(rows.tolist()):
-        # by text: NaN (uncertain) is not equal to itself
-        key = (system[row], None if labels[row] is None else repr(sorted(labels[row].items())))
-        if key not in seen:
-            seen[key] = len(first)
-            first.append(np.asarray(targets(labels[row], system[row], classes), dtype=np.float32))
-        which[place] = seen[key]
-    return np.stack(first)[which] if first else np.empty((0, len(classes)), dtype=np.float32)
+    kind, kinds = store.label_sets()
+    system = store.column("label_system")[rows]
+    seen: dict[tuple[int, str | None], int] = {}
+    which = np.array([seen.setdefault(key, len(seen)) for key in zip(kind[rows].tolist(), system)], dtype=np.int64)
+    known = [np.asarray(targets(kinds[number], name, classes), dtype=np.float32) for number, name in seen]
+    return np.stack(known)[which] if known else np.empty((0, len(classes)), dtype=np.float32)
 
 
 def _next_visits(store: Store, rows: np.ndarray) -> np.ndarray:

@@ -42,7 +42,6 @@ class Diagnosis(nn.Module):
     pos_weight     : (class,) factor of a positive's loss, see ``pos_weight``; it shifts probabilities up, so thresholds
                      must be chosen on a validation set
     dropout        : of the record's vector, before the linear layer
-    freeze_updates : for so many updates from the start the encoder gets no gradient (its dropout stays on, as in the old code)
     head           : "mean" over valid frames, as published; "attention": a learned weighting of them
 
     ``forward`` gives the mean loss over known labels, weighted by their number. Source: the `ecg_transformer_classifier`
@@ -56,7 +55,6 @@ class Diagnosis(nn.Module):
         *,
         pos_weight: Sequence[float] | np.ndarray | Tensor | None = None,
         dropout: float = 0.0,
-        freeze_updates: int = 0,
         head: str = "mean",
     ):
         super().__init__()
@@ -64,7 +62,7 @@ class Diagnosis(nn.Module):
             raise ValueError(f"expected the names of one class or more, each once; got {list(classes)}")
         if head not in HEADS:
             raise ValueError(f"expected the head to be one of {', '.join(HEADS)}; got {head!r}")
-        self.encoder, self.classes, self.head, self.freeze_updates = encoder, tuple(classes), head, freeze_updates
+        self.encoder, self.classes, self.head = encoder, tuple(classes), head
         self.dropout = nn.Dropout(dropout)
         dim: int = encoder.dim  # type: ignore[assignment]
         self.attend = nn.Linear(dim, 1, bias=False) if head == "attention" else None
@@ -80,10 +78,6 @@ class Diagnosis(nn.Module):
     def config(self) -> dict[str, Any]:
         """What builds the task again around its encoder and classes, as far as answering needs it."""
         return {"head": self.head, "dropout": self.dropout.p}
-
-    def encoder_frozen(self, step: int) -> bool:
-        """Whether the encoder gets no gradient at the update after ``step`` finished ones."""
-        return step < self.freeze_updates
 
     def frames(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """(batch, frame, dim), and (batch, frame) bool where a frame is real; None: all are."""
@@ -116,8 +110,7 @@ class Diagnosis(nn.Module):
             return self.logits(batch).float().sigmoid()
 
     def forward(self, batch: Mapping[str, Tensor], moment: Moment) -> Step:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_frozen(moment.step)):
-            frames, valid = self.frames(batch)
+        frames, valid = self.frames(batch)
         logits, label = self.proj(self.dropout(self.summary(frames, valid))), batch["label"]
         total, n_known = masked_bce(logits, label, self.pos_weight)
         loss = total / n_known.clamp(min=1)

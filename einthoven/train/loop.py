@@ -156,6 +156,7 @@ def _train(
 
         # 2. divided by the sum of weights over micro-batches and processes, which each engine has averaged over
         sums = place.sum(torch.cat([sums, torch.tensor([float(signals.asked)], dtype=wide, device=device)]))
+        training.discard_frozen()
         with_gradient = [weight for weight in module.parameters() if weight.grad is not None]
         if not with_gradient:
             raise EinthovenError(f"no parameter received a gradient at step {step}: is everything frozen?")

@@ -10,7 +10,7 @@ from torch import nn
 
 from einthoven.errors import EinthovenError
 from einthoven.layers.gumbel_quantiser import GumbelQuantiser
-from einthoven.train.engine import local
+from einthoven.train.engine import whole
 
 WATCHED = 3
 """Updates in which every parameter has to receive a gradient at least once."""
@@ -51,13 +51,8 @@ class Gradients:
         self.n_updates += 1
         with_gradient = {name: weight.grad for name, weight in self.waiting.items() if weight.grad is not None}
         if with_gradient:
-            largest = torch.stack(
-                [
-                    local(gradient).abs().max().float() if gradient.numel() else torch.ones((), device=gradient.device)
-                    for gradient in with_gradient.values()
-                ]
-            )
-            for name, learns in zip(with_gradient, (largest > 0).tolist(), strict=True):
+            norms = torch.stack([whole(gradient.norm()).float() for gradient in with_gradient.values()])
+            for name, learns in zip(with_gradient, (norms > 0).tolist(), strict=True):
                 if learns:
                     del self.waiting[name]
         return [name for name, weight in self.waiting.items() if weight.requires_grad] if self.n_updates == WATCHED else []

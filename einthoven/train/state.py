@@ -84,14 +84,22 @@ class Training:
 
     def engine(self) -> nn.Module:
         """What to call for the next update, with the encoder frozen or not."""
-        frozen = self.step < self.settings.frozen_steps
-        if self._engine is None or self.step == self.settings.frozen_steps > 0:
+        if self._engine is None or (self.step == self.settings.frozen_steps > 0 and not self.settings.sharded):
             for name, weight in self.module.named_parameters():
-                weight.requires_grad_(name in self._learning and not (frozen and name.startswith("encoder.")))
-            if not self.settings.sharded:  # DistributedDataParallel must be made anew when other parameters learn
-                self._engine = engage(self.module, self.settings, self.place)
-        assert self._engine is not None
+                weight.requires_grad_(name in self._learning and not self._frozen(name))
+            # Also at the end of the frozen updates: DistributedDataParallel must be made anew when other parameters learn.
+            self._engine = engage(self.module, self.settings, self.place)
         return self._engine
+
+    def _frozen(self, name: str) -> bool:
+        return self.step < self.settings.frozen_steps and name.startswith("encoder.")
+
+    def discard_frozen(self) -> None:
+        """Throw away the frozen encoder's gradients, which fully_shard computes all the same: it does not follow ``requires_grad``."""
+        if self.settings.sharded and self.step < self.settings.frozen_steps:
+            for name, weight in self.module.named_parameters():
+                if self._frozen(name):
+                    weight.grad = None
 
     def whole_module(self) -> nn.Module | None:
         """The module with all its weights, for validation and export; every process asks, the first one gets it."""
@@ -108,7 +116,7 @@ class Training:
         """Whether these metrics are the best so far; remembers it, and whether patience has come to its end."""
         name = self.settings.metric
         if name not in metrics:
-            near = difflib.get_close_matches(name, list(metrics), 1)
+            near = difflib.get_close_matches(name, list(metrics), 1, cutoff=0.4)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise EinthovenError(f"metric={name} is not among what validation gives ({', '.join(metrics) or 'nothing'}){hint}")
         value = metrics[name]

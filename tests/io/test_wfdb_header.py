@@ -25,6 +25,15 @@ def test_fields_that_are_left_out_have_the_defaults_of_header_5():
     assert header.comments == ("before", "69 M 1085 1629 x1", "b")
 
 
+def test_a_comment_in_another_encoding_does_not_become_a_signal_line(tmp_path):
+    path = tmp_path / "r.hea"
+    (tmp_path / "r.dat").write_bytes(bytes(20))
+    path.write_bytes("\ufeffr 1 500 10\r\nr.dat 16 1000/mV 16 0 0 0 0 II\r\n# Diagnose: Überleitung\x85 ja\r\n".encode("latin-1", "ignore"))
+    assert io.read(path).leads == ("II",)
+    path.write_text("\ufeffr 1 500 10\nr.dat 16 1000/mV 16 0 0 0 0 II\n", encoding="utf-8")
+    assert io.read(path).fs == 500
+
+
 def test_formats_carry_their_details():
     (signal,) = parse_header("a 1 500/250(-3.5) 10\na.mat 16x4:3+24 1000.5(-12)/uV 16 0 0 0 0 I", "a.hea").signals
     assert (signal.format, signal.samples_per_frame, signal.skew, signal.offset) == ("16", 4, 3, 24)
@@ -55,6 +64,8 @@ def test_segments_are_listed():
         (["Age: fifty"], {}),
         (["Exam ID: 9190", "Chagas label: False"], {"exam_id": "9190", "chagas": False}),
         (["Chagas label: maybe"], {}),
+        (["Recording time: 2021-03-04T05:06:07"], {"time": datetime(2021, 3, 4, 5, 6, 7)}),
+        (["Recording time: yesterday"], {}),
     ],
 )
 def test_only_what_is_known_of_the_person_is_told(comments, meta):

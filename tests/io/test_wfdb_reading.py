@@ -339,6 +339,14 @@ def test_an_absurd_signal_line_is_refused(tmp_path, old, new):
     refused(path, "r1.")
 
 
+def test_a_compressed_file_that_promises_the_absurd_is_refused(tmp_path):
+    (tmp_path / "c.dat").write_bytes(b"fLaC" + bytes(100))
+    (tmp_path / "c.hea").write_text("c 1 500 900000000000\nc.dat 516 1000/mV 16 0 0 0 0 II\n")
+    refused(tmp_path / "c.hea", "bytes of memory")
+    (tmp_path / "c.hea").write_text("c 1 500 1000\nc.dat 516 1000/mV 16 0 0 0 0 II\n")
+    refused(tmp_path / "c.hea", "the wfdb package cannot read")
+
+
 def test_segments_that_lie_about_themselves_are_refused(tmp_path):
     write(tmp_path, "s1", leads=("I",))
     write(tmp_path, "s2", leads=("I",))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from einthoven.errors import RecipeError
 from einthoven.models import SIZES, ECGTransformer
 from einthoven.objectives.step import Moment
 from einthoven.objectives.wav2vec2 import W2V, fingerprint, places, take
@@ -152,9 +153,22 @@ def test_padded_frames_are_neither_masked_nor_targets():
     assert objective({**batch_of(), "valid": valid}, Moment()).loss.isfinite()
 
 
+def test_negatives_from_everywhere_are_valid_frames_other_than_the_own_one():
+    objective = w2v(mask={"length": 3}, quantise_targets=False, negatives_from_everywhere=True, n_negatives=200)
+    valid = torch.arange(25) < torch.tensor([25, 12, 8])[:, None]
+    for step in range(5):
+        choices = objective.masked.choose(3, 25, valid, Moment(step=step), torch.device("cpu"))
+        for row, length in enumerate([25, 12, 8]):
+            for i, frame in enumerate(places(choices.mask)[row]):
+                drawn = choices.near[row, i].unique()
+                assert drawn.min() >= 0 and drawn.max() < length and frame not in drawn
+        # 200 draws for each of several masked frames: no place is left out but the own one.
+        assert choices.near[1].unique().numel() == 12
+
+
 def test_an_ecg_too_short_to_be_masked_is_refused():
     valid = torch.arange(400) < torch.tensor([400, 400, 16])[:, None]
-    with pytest.raises(ValueError, match=r"the shortest of the batch has 1 frames"):
+    with pytest.raises(RecipeError, match="the shortest of the batch has 1 frames"):
         w2v()({**batch_of(), "valid": valid}, Moment())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 
 import numpy as np
@@ -103,7 +102,3 @@ def recipe_state(module: nn.Module, legacy_name: dict[str, str], seed: int) -> d
             array = draw.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
         state[name] = torch.from_numpy(np.asarray(array, dtype=np.float32))
     return state
-
-
-def read_keys(case: Case) -> dict:
-    return json.loads(case.path("keys.json").read_text())

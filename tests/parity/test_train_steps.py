@@ -31,7 +31,7 @@ def micro_batches(case, arrays):
                 update,
                 micro,
                 {
-                    name: (value if name in ("in.patient_id", "in.segment") else value[update][micro] if has_axis else value[update])
+                    name: (value if value.dim() == 1 else value[update][micro] if has_axis else value[update])
                     for name, value in arrays.items()
                     if name.startswith("in.")
                 },

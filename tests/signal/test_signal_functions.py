@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import resample_poly
 
 from einthoven.leads import TWELVE, derive_limb_leads
 from einthoven.signal.quality import check
@@ -32,6 +35,15 @@ def test_polyphase_takes_out_what_the_new_rate_cannot_hold_and_linear_lets_it_al
     inside = slice(50, -50)
     assert np.std(resample(tone(200.0, 500), 500, 250)[0, inside]) < 1e-3
     assert np.std(resample(tone(200.0, 500), 500, 250, "linear")[0, inside]) > 0.3
+
+
+@pytest.mark.parametrize(("fs", "to_fs"), [(500, 250), (400, 500), (257, 500)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_polyphase_is_scipys_own(fs, to_fs, dtype):
+    signal = np.cumsum(np.random.default_rng(0).normal(size=(2, 700)), axis=1).astype(dtype)
+    for _ in range(2):  # the second time with the filter of the first
+        expected = resample_poly(signal, Fraction(to_fs, fs).numerator, Fraction(to_fs, fs).denominator, axis=-1, padtype="line")
+        np.testing.assert_array_equal(resample(signal, fs, to_fs), expected)
 
 
 def test_a_drifting_baseline_does_not_ring_at_the_ends():

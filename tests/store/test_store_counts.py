@@ -69,7 +69,7 @@ def test_time_in_which_nothing_was_recorded_is_cut_off_at_both_ends():
     assert converted.counts.shape == (12, 3500) and converted.row["n_filled"] == 0
     with pytest.raises(Unusable, match="nothing was recorded"):
         convert(Record(np.full((2, 50), np.nan), 500, ("I", "V1")), fs=500)
-    with pytest.raises(Unusable, match="no lead without a gap longer than 0.2 s"):
+    with pytest.raises(Unusable, match=r"no lead without a gap longer than 0\.2 s"):
         signal[:, 2000:2200] = np.nan
         convert(Record(signal, 500, TWELVE), fs=500)
 

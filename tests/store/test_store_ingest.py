@@ -218,6 +218,13 @@ def test_a_finished_store_is_left_as_it_is_and_nothing_else_is_overwritten(whole
     with pytest.raises(StoreError, match="no store"):
         ingest(Corpus(), root, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    (tmp_path / "mine" / "shards").mkdir(parents=True)
+    (tmp_path / "mine" / "shards" / "00000.npy").write_text("also years of work")
+    with pytest.raises(StoreError, match="no store"):
+        ingest(Corpus(), root, tmp_path / "mine")
+    assert (tmp_path / "mine" / "shards" / "00000.npy").exists()
+    with pytest.raises(StoreError, match="no source 'ptb'; there are"):
+        ingest("ptb", root, tmp_path / "new")
 
 
 def test_source_options_reach_the_source(tmp_path):

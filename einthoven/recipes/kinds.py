@@ -43,6 +43,14 @@ class Encoder(Part):
     ignore_padding: bool | None = Field(None, description="a padded recording gives the frames that it gives alone (published weights: false)")
     extractor_gradient: float | None = Field(None, ge=0, le=1, description="factor on the gradient of the convolutions; 0: they do not learn")
 
+    @staticmethod
+    def kept_by(size: str) -> tuple[str, ...]:
+        """What ``encoder=SIZE`` leaves as the recipe has it: not another size's shape, but how the published recipe trains an encoder.
+
+        The tiny encoder, which nobody published, learns with all its gradient.
+        """
+        return () if size == "tiny" else ("dropout", "attention_dropout", "activation_dropout", "input_dropout", "layerdrop", "extractor_gradient")
+
     def changes(self) -> dict[str, Any]:
         """What differs from the size's own values."""
         return {key: value for key, value in self.model_dump(exclude={"name", "size"}).items() if value is not None}
