@@ -17,10 +17,14 @@ turn in the same run; so the ratio does not hang on the machine or on who else u
     heads           M x (D x f + width x codes x groups + codes x f + f^2) + M^2 f
     backward        twice the forward; norms, GELU, dropout, softmax, losses and the optimiser count as nothing
 
-Results are kept in the table at the end of this file's docstring.
+On a CPU the positional convolution is computed by spectra, for a fourth of its time; hence the second ratio, which does
+not count its arithmetic at all.
 
-| date | machine | torch | rows x s | precision | matmul TFLOP/s | step s | FLOP/s ratio | |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+2026-11-20, AMD EPYC (Zen 5, AVX-512 bf16, no AMX), one thread, `--clock cpu` beside seven other busy processes, torch 2.13.0:
+
+| rows x s | precision | product TFLOP/s | step s | ratio | without positions | |
+| --- | --- | --- | --- | --- | --- | --- |
+TABLE
 """
 
 from __future__ import annotations
@@ -42,8 +46,8 @@ from einthoven.objectives import W2VCMSC, Moment
 MATRIX = {"cpu": 4096, "cuda": 16384}
 
 
-def flop_per_row(encoder: ECGTransformer, objective: W2VCMSC, n_samples: int, n_masked: int) -> float:
-    """Of forward and backward, by the formula above."""
+def flop_per_row(encoder: ECGTransformer, objective: W2VCMSC, n_samples: int, n_masked: int) -> tuple[float, float]:
+    """Of forward and backward, by the formula above; and how much of it is the positional convolution."""
     config, dim, width = encoder.config(), encoder.dim, encoder.local_dim
     frames = encoder.n_frames(n_samples)
     multiply_adds, channels = 0.0, len(encoder.leads)
@@ -51,12 +55,13 @@ def flop_per_row(encoder: ECGTransformer, objective: W2VCMSC, n_samples: int, n_
         multiply_adds += frames_of(n_samples, encoder.conv_layers[: i + 1]) * kernel * channels * out
         channels = out
     multiply_adds += frames * width * dim if width != dim else 0
-    multiply_adds += frames * dim * dim / config["conv_pos_groups"] * config["conv_pos"]
+    positions = frames * dim * dim / config["conv_pos_groups"] * config["conv_pos"]
+    multiply_adds += positions
     multiply_adds += config["depth"] * (frames * (4 * dim**2 + 2 * dim * config["ffn"]) + 2 * frames**2 * dim)
     final, quantiser = objective.masked.final_proj.out_features, objective.masked.quantizer
     assert quantiser is not None
     multiply_adds += n_masked * (dim * final + width * quantiser.n_vars + quantiser.n_codes * final + final**2) + n_masked**2 * final
-    return 3 * 2 * multiply_adds
+    return 3 * 2 * multiply_adds, 3 * 2 * positions
 
 
 def seconds_of(work: Callable[[], object], device: str, clock: Callable[[], float]) -> float:
@@ -82,7 +87,7 @@ class Training:
         person = torch.arange(rows // 2, device=device).repeat_interleave(2)
         self.batch = {"ecg": torch.randn(rows, 12, self.n_samples, device=device), "patient": person, "record": person}
         self.cast = torch.autocast(device, dtype=torch.bfloat16) if half else contextlib.nullcontext()
-        self.rows, self.updates, self.flop, self.losses = rows, 0, 0.0, []
+        self.rows, self.updates, self.flop, self.flop_of_positions, self.losses = rows, 0, 0.0, 0.0, []
 
     def step(self) -> None:
         with self.cast:
@@ -91,7 +96,8 @@ class Training:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.updates += 1
-        self.flop = self.rows * flop_per_row(self.encoder, self.objective, self.n_samples, int(step.weight) // self.rows)
+        flop, of_positions = flop_per_row(self.encoder, self.objective, self.n_samples, int(step.weight) // self.rows)
+        self.flop, self.flop_of_positions = self.rows * flop, self.rows * of_positions
         self.losses.append(step.loss.detach())
 
 
@@ -137,7 +143,8 @@ def main() -> None:
         achieved = training.flop / times[precision]
         print(
             f"{precision}: {options.rows} rows x {options.seconds:g} s, step {times[precision]:.3f} s ({min(steps):.3f} - {max(steps):.3f}), "
-            f"{achieved / 1e12:.3f} TFLOP/s of a product's {peak / 1e12:.3f}: {achieved / peak:.2f}; "
+            f"{achieved / 1e12:.3f} TFLOP/s of a product's {peak / 1e12:.3f}: {achieved / peak:.2f} "
+            f"({achieved / peak * (1 - training.flop_of_positions / training.flop):.2f} without the positional convolution's); "
             f"{options.rows / times[precision]:.1f} rows/s; loss {training.losses[0]:.3f} -> {training.losses[-1]:.3f}"
         )
     if len(times) == 2:

@@ -2,7 +2,7 @@
 
 With ``rng = numpy.random.RandomState(seed)`` the draws have the order of fairseq-signals, row after row, and the masks
 are the same, bit for bit. With a ``numpy.random.Generator`` spans that may overlap are drawn for all rows at once, with
-the same distribution: 15 times as fast, which counts where one process draws for the rows of many. Two defects of
+the same distribution and in a quarter of the time, which counts where each process draws for the rows of all. Two defects of
 fairseq-signals are mended: spans that may not overlap run on current NumPy, and a row for which no span is drawn stays
 unmasked instead of failing.
 

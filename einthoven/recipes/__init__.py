@@ -12,16 +12,14 @@ if TYPE_CHECKING:
 
 def w2v() -> Pretrain:
     """wav2vec 2.0 on single segments: predict masked frames among distractors (Baevski et al., NeurIPS 2020)."""
-    from einthoven.recipes.kinds import Encoder, Pretrain
+    from einthoven.recipes.kinds import Pretrain
     from einthoven.train.settings import Optim
 
     return Pretrain(
         name="w2v",
         objective="w2v",
         epochs=200,
-        batch=512,
         optim=Optim(lr=5e-5, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01),
-        encoder=Encoder(extractor_gradient=0.1),
     )
 
 
@@ -45,19 +43,25 @@ def diagnosis() -> Finetune:
     return Finetune(
         name="diagnosis",
         epochs=100,
-        batch=128,
         optim=Optim(lr=5e-5, betas=(0.9, 0.98), eps=1e-8),
-        encoder=Encoder(dropout=0.0, attention_dropout=0.0, activation_dropout=0.1, extractor_gradient=0.0),
+        encoder=Encoder(dropout=0.0, attention_dropout=0.0, activation_dropout=0.1),
     )
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {"w2v": w2v, "w2v_cmsc": w2v_cmsc, "w2v_cmsc_rlm": w2v_cmsc_rlm, "diagnosis": diagnosis}
+TINY_LR = 1e-3
 PRETRAIN = ("w2v", "w2v_cmsc", "w2v_cmsc_rlm")
 FINETUNE = ("diagnosis",)
 
 
 def recipe(name: str, overrides: Sequence[str] = (), config_dir: Path | None = None, of: Sequence[str] = tuple(RECIPES)) -> Recipe:
-    """The recipe ``name``, changed by ``key=value`` texts; ``of`` narrows the names to those that a command takes."""
-    from einthoven.recipes.compose import compose
+    """The recipe ``name``, changed by ``key=value`` texts; ``of`` narrows the names to those that a command takes.
 
+    With encoder=tiny it begins from a learning rate of 1e-3 instead of the published one, at which so small a network would not move.
+    """
+    from einthoven.recipes.compose import compose, parse
+
+    changes = parse(overrides)
+    if "tiny" in (changes.get("encoder"), changes.get("encoder.size")) and "optim.lr" not in changes:
+        overrides = [*overrides, f"optim.lr={TINY_LR}"]
     return compose({key: RECIPES[key] for key in of}, name, overrides, config_dir)  # type: ignore[return-value]

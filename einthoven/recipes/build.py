@@ -87,8 +87,11 @@ def corpus_statistics(store: Store, rows: np.ndarray, leads: Sequence[str]) -> t
 def build_encoder(recipe: Recipe, contract: SignalContract) -> tuple[nn.Module, dict[str, Any] | None]:
     """The recipe's encoder, with ``init``'s weights where it names one; and the config of that model."""
     wanted = recipe.encoder
+    pretraining = isinstance(recipe, Pretrain)
     if isinstance(recipe, Pretrain):
         wanted = wanted.model_copy(update={"input_dropout": recipe.dropout(wanted.input_dropout)})
+    if wanted.extractor_gradient is None:  # published: 0.1 in pretraining; the convolutions stay as they are in fine-tuning
+        wanted = wanted.model_copy(update={"extractor_gradient": 0.1 if pretraining else 1.0 if recipe.init is None else 0.0})
     if recipe.init is None:
         options = {**SIZES[wanted.size or "base"], **wanted.changes()}
         if options.get("extractor_gradient") == 0:

@@ -41,7 +41,7 @@ class Encoder(Part):
     layerdrop: float | None = Field(None, ge=0, lt=1, description="share of layers skipped at random")
     norm_first: bool | None = Field(None, description="LayerNorm before instead of after each part (published weights: after)")
     ignore_padding: bool | None = Field(None, description="a padded recording gives the frames that it gives alone (published weights: false)")
-    extractor_gradient: float | None = Field(None, ge=0, le=1, description="factor on the gradient of the convolutions; 0: they do not learn")
+    extractor_gradient: float | None = Field(None, ge=0, le=1, description="factor on the gradient of the convolutions; by default 0.1 in pretraining, 0 (they do not learn) in fine-tuning from init, 1 from nothing")
 
     @staticmethod
     def kept_by(size: str) -> tuple[str, ...]:
@@ -71,6 +71,8 @@ class Recipe(Settings):
     model_config = ConfigDict(coerce_numbers_to_str=True)
     kind: ClassVar[str]
     exclusive: ClassVar[tuple[tuple[str, ...], ...]] = (("steps", "epochs"),)
+    published_batch: ClassVar[int]
+    tiny_batch: ClassVar[int]
 
     name: str = Field(description="the recipe's name")
     data: Path | None = Field(None, description="the store to read, as `einthoven ingest` wrote it")
@@ -85,6 +87,12 @@ class Recipe(Settings):
     )
     encoder: Encoder = Field(Encoder(), description="tiny, small, base or large")
     augment: tuple[Augmentation, ...] = Field((), description="augmentations in order, e.g. [random_lead_mask]")
+    batch: int | None = Field(  # type: ignore[assignment]
+        None,
+        ge=1,
+        description="items per update, over all processes and micro-batches (a segment, or a pair of them); by default the published number "
+        "(512 pairs, 128 segments; 16 and 32 with encoder=tiny), or as many as there are",
+    )
     micro_batch: int = Field(64, gt=0, description="items at a time over all processes; a larger batch is accumulated")
 
     @field_validator("leads", mode="before")
@@ -114,10 +122,13 @@ class Recipe(Settings):
     def _encoder(cls, value: Any) -> Any:
         return {"size": value} if isinstance(value, str) else value
 
-    def settings(self) -> Settings:
-        """The training loop's part of it, with accumulation worked out from ``micro_batch``."""
+    def settings(self, n_items: int) -> Settings:
+        """The training loop's part of it for a view of so many items, with batch and accumulation worked out."""
         values = {name: getattr(self, name) for name in Settings.model_fields}
-        values["accumulate"] = max(self.accumulate, -(-self.batch // self.micro_batch))
+        if self.batch is None:
+            usual = self.tiny_batch if self.encoder.size == "tiny" else self.published_batch
+            values["batch"] = max(self.accumulate, min(usual, n_items))
+        values["accumulate"] = max(self.accumulate, -(-values["batch"] // self.micro_batch))
         return Settings(**values)
 
 
@@ -125,6 +136,8 @@ class Pretrain(Recipe):
     """Learn an encoder without labels."""
 
     kind: ClassVar[str] = "pretrain"
+    published_batch: ClassVar[int] = 512
+    tiny_batch: ClassVar[int] = 16
     published_dropout: ClassVar[float] = 0.1
 
     objective: Literal["w2v", "cmsc", "w2v_cmsc"] = Field(description="what is learned from")
@@ -152,6 +165,8 @@ class Finetune(Recipe):
     """Learn a task from labels, from a pretrained encoder or from nothing."""
 
     kind: ClassVar[str] = "finetune"
+    published_batch: ClassVar[int] = 128
+    tiny_batch: ClassVar[int] = 32
 
     task: Literal["diagnosis"] = Field("diagnosis", description="what is learned")
     classes: str | tuple[str, ...] = Field(

@@ -160,12 +160,12 @@ def _fit(
     if recipe.run is None and n_processes > 1:
         raise RecipeError("several processes must agree on the folder to write: add run=FOLDER")
     run = recipe.run or free_folder(Path("runs"), recipe.name)
-    if len(view) < recipe.batch:
+    if recipe.batch is not None and len(view) < recipe.batch:
         raise RecipeError(f"batch={recipe.batch} is more than the {len(view)} items that {store.path} has in its {recipe.split} rows; set batch={len(view)} or less")
-    settings = recipe.settings()
+    settings = recipe.settings(len(view))
     if settings.precision == "auto" and sum(weight.numel() for weight in module.parameters()) < SMALL:
         settings = settings.model_copy(update={"precision": "fp32"})
-    known = {"kind": recipe.kind, "recipe": recipe.model_dump(mode="json"), "records_sha256": fingerprint(store)}
+    known = {"kind": recipe.kind, "recipe": {**recipe.model_dump(mode="json"), "batch": settings.batch}, "records_sha256": fingerprint(store)}
     finished: Finished = fit(
         module,
         view,

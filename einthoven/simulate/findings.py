@@ -190,7 +190,7 @@ def with_causes(findings: frozenset[str], rng: np.random.Generator) -> frozenset
 _CHRONIC: tuple[tuple[str, float, float], ...] = (
     ("atrial fibrillation", 0.13, 0.75),
     ("atrial flutter", 0.08, 0.7),
-    ("pacing rhythm", 0.085, 0.95),
+    ("pacing rhythm", 0.105, 0.95),
     ("third degree atrioventricular block", 0.04, 0.9),
     ("first degree atrioventricular block", 0.07, 0.8),
     ("Mobitz type I atrioventricular block", 0.04, 0.6),

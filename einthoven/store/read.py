@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -179,8 +180,6 @@ class Store:
         return (self.shard(shard) if counts is None else counts)[offset : offset + n]
 
     def _pread(self, shard: int, offset: int, n: int) -> np.ndarray:
-        import os
-
         descriptor = self._shards.get(shard)
         if descriptor is None:
             descriptor = self._shards[shard] = _Descriptor(os.open(shard_path(self.path, shard), os.O_RDONLY))
@@ -236,6 +235,4 @@ class _Descriptor:
         self.number = number
 
     def __del__(self):
-        import os
-
         os.close(self.number)

@@ -104,7 +104,7 @@ def make_shard(job: Job, tick: Callable[[], None] | None = None) -> Made:
                 try:
                     converted = _convert_ref(ref, source, job, position)
                 except EinthovenError as error:
-                    rejected.append((_relative(ref.path, job.root), ref.record, _reason(error, ref)))
+                    rejected.append((_relative(ref.path, job.root), _text(ref.record), _reason(error, ref)))
                 else:
                     file.write(converted.counts.data)
                     rows.append({**converted.row, "shard": job.shard, "offset": offset})
@@ -114,6 +114,7 @@ def make_shard(job: Job, tick: Callable[[], None] | None = None) -> Made:
             write_header(file, offset)
             file.flush()
             os.fsync(file.fileno())
+        job.part.unlink(missing_ok=True)  # one of another job, which must not vouch for these bytes
         os.replace(temporary, shard_path(job.store, job.shard))
     finally:
         os.close(journal)
@@ -171,19 +172,27 @@ def _convert_ref(ref: RecordRef, source: Any, job: Job, position: int) -> Conver
 def _what_is_known(ref: RecordRef, record: Record) -> dict[str, Any]:
     """Ids, labels and what the tables and the file say; the corpus's tables go before the file."""
     labelled = ref if ref.labels is not None else record
+    labels = None
+    if labelled.labels is not None:
+        labels = sorted((_text(code), float(value)) for code, value in labelled.labels.items())
     meta = {**record.meta, **ref.meta}
     age, sex, time = meta.pop("age", None), meta.pop("sex", None), _time(meta)
     return {
-        "record": ref.record,
-        "patient": ref.patient if ref.patient is not None else record.patient,
-        "labels": None if labelled.labels is None else sorted((str(code), float(value)) for code, value in labelled.labels.items()),
-        "label_system": labelled.label_system,
-        "fold": ref.fold,
+        "record": _text(ref.record),
+        "patient": _text(ref.patient if ref.patient is not None else record.patient),
+        "labels": labels,
+        "label_system": _text(labelled.label_system),
+        "fold": _text(ref.fold),
         "age": None if age is None else float(age),
-        "sex": sex,
+        "sex": _text(sex),
         "time": time,
-        "meta": json.dumps(meta, sort_keys=True, ensure_ascii=False, default=str) if meta else None,
+        "meta": _text(json.dumps(meta, sort_keys=True, ensure_ascii=False, default=str)) if meta else None,
     }
+
+
+def _text(value: Any) -> Any:
+    """Text that can be written as UTF-8: names of files and fields of headers come in bytes of any kind."""
+    return None if value is None else str(value).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _time(meta: dict[str, Any]) -> datetime | None:
@@ -202,9 +211,9 @@ def _time(meta: dict[str, Any]) -> datetime | None:
 
 def _reason(error: Exception, ref: RecordRef) -> str:
     """In one line, without the path, which stands beside it."""
-    return " ".join(str(error).removeprefix(f"{ref.path}: ").split())
+    return _text(" ".join(str(error).removeprefix(f"{ref.path}: ").split()))
 
 
 def _relative(path: Path, root: Path) -> str:
     path = Path(path)
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    return _text(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix())

@@ -117,7 +117,7 @@ def assign(path: Path | str, column: Sequence[str] | np.ndarray, rule: dict[str,
 
 
 class _Patients:
-    """Patients in an order that their hash gives: ``of_row (row,)`` numbers, ``n_records (patient,)``, ``rows (patient,)`` a row of each."""
+    """Patients in the order that their hash gives: ``of_row (row,)`` their numbers, ``n_records (patient,)``."""
 
     def __init__(self, of_row: np.ndarray):
         self.of_row = of_row

@@ -110,7 +110,7 @@ class Settings(BaseModel):
     def _length(self) -> Settings:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(f"expected exactly one of steps and epochs, got steps={self.steps}, epochs={self.epochs}")
-        if self.accumulate > self.batch:
+        if self.batch is not None and self.accumulate > self.batch:  # a recipe may leave the batch open
             raise ValueError(f"accumulate={self.accumulate} is more than batch={self.batch}: a micro-batch would be empty")
         if self.sharded and self.ema is not None:
             raise ValueError("sharded and ema exclude each other: set one of them")

@@ -188,3 +188,22 @@ def pathology_measures(signal, peaks):
         out[f"ST60_{name}"] = beat[i, offset + 30]
         out[f"term40_{name}"] = beat[i, offset - 20 : offset].mean()
     return out
+
+
+def atrial_rms(signal, peaks, low=4.0, high=9.0):
+    """RMS (µV per lead) in 4–9 Hz of what is left when the average beat is taken away and the QRS bridged."""
+    line = sosfiltfilt(_LINE, signal)
+    rest = line.copy()
+    gap = int(np.median(np.diff(peaks)))
+    before, after = min(int(0.3 * gap), 110), min(int(0.65 * gap), 260)
+    inside = [p for p in peaks if p - before >= 0 and p + after <= signal.shape[1]]
+    average = np.median([line[:, p - before : p + after] for p in inside], axis=0)
+    average = average - np.linspace(average[:, 0], average[:, -1], average.shape[1]).T
+    for p in inside:
+        rest[:, p - before : p + after] -= average
+    for p in peaks:
+        a, b = max(p - 35, 0), min(p + 45, signal.shape[1] - 1)
+        rest[:, a:b] = np.linspace(rest[:, a], rest[:, b], b - a).T
+    start, stop = peaks[0] + 60, peaks[-1] - 60
+    band = butter(3, [low, high], "bandpass", fs=FS, output="sos")
+    return 1000 * _rms(sosfiltfilt(band, rest)[:, start:stop])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import fake_corpus
@@ -273,3 +274,20 @@ def test_any_numpy_opens_a_shard_without_the_project(whole):
         assert counts.dtype == np.int16 and counts.shape == (n_counts,)
     store = Store(path)
     assert sum(facts["shards"]) == sum(len(store.record(row).leads) * store.column("n_samples")[row] for row in range(len(store)))
+
+
+def test_names_in_bytes_of_any_kind_do_not_stop_an_ingest(tmp_path):
+    class Odd(Corpus):
+        def records(self, root):
+            odd = b"M\xfcller".decode("utf-8", "surrogateescape")
+            for ref in super().records(root):
+                yield replace(
+                    ref, patient=odd, path=ref.path.with_name(odd + ref.path.name), meta={"sex": 1, "time": "yesterday", "device": odd}
+                )
+
+    summary = ingest(Odd(n=20), tmp_path, tmp_path / "store", workers=1)
+    assert (summary.n_records, summary.n_rejected, summary.n_patients) == (17, 3, 1)
+    record = Store(tmp_path / "store").record(0)
+    assert (record.patient, record.meta["sex"], record.meta["time"]) == (r"M\udcfcller", "1", "yesterday")
+    with open(tmp_path / "store" / "rejected.csv", encoding="utf-8") as file:
+        assert r"M\udcfcllerrec0016.dat" in file.read()
