@@ -7,7 +7,7 @@ Both sides include the statistics that they keep per lead; ours includes listing
 
 Goals: at least 10 times the recordings per second, at most a third of the bytes.
 
-    python benchmarks/ingest.py [--records 200] [--repeats 3]
+    python benchmarks/ingest.py [--records 300] [--repeats 3]
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def n_bytes(folder: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=200)
+    parser.add_argument("--records", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     from einthoven.simulate.corpus import write_corpus

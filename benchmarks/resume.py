@@ -32,8 +32,9 @@ from torch import nn
 
 from einthoven.augment.random_lead_mask import RandomLeadMask
 from einthoven.models.ecg_transformer import ECGTransformer
-from einthoven.models.folder import save_model
+from einthoven.models.folder import describe, save_model
 from einthoven.objectives.w2v_cmsc import W2VCMSC
+from einthoven.signal.contract import LEGACY_ZSCORE
 from einthoven.train.checkpoint import folder_name, steps_saved, verify
 from einthoven.train.log import TIMES
 from einthoven.train.loop import fit
@@ -69,7 +70,9 @@ def train(folder: Path, workers: int, told: Any = None) -> None:
     """The whole run, from wherever its folder says that it is."""
     torch.set_num_threads(1)
     torch.manual_seed(1)
-    encoder = ECGTransformer(dim=16, depth=2, heads=2, ffn=32, dropout=0.1, attention_dropout=0.1, activation_dropout=0.0, input_dropout=0.1)
+    encoder = ECGTransformer(
+        dim=16, depth=2, heads=2, ffn=32, dropout=0.1, attention_dropout=0.1, activation_dropout=0.0, input_dropout=0.1
+    )
     objective = W2VCMSC(encoder, latent_vars=16, final_dim=8, n_negatives=10, dropout_features=0.1)
     settings = Settings(
         steps=STEPS, batch=4, accumulate=2, save_every=1, log_every=2, keep=2, ema=0.9, clip=1.0, workers=workers,
@@ -77,7 +80,7 @@ def train(folder: Path, workers: int, told: Any = None) -> None:
     )  # fmt: skip
 
     def export(module: nn.Module, where: Path) -> None:
-        save_model(where, module.state_dict(), {"kind": "benchmark"})
+        save_model(where, encoder.state_dict(), describe(encoder, LEGACY_ZSCORE))
 
     if told is not None:
         told.send("beginning")
@@ -155,7 +158,9 @@ def main() -> None:
             different.update(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
             for checkpoint in steps_saved(folder / "checkpoints").values():
                 verify(checkpoint)
-    print(f"{n_runs} runs of {STEPS} updates, {moments.total()} kills, undisturbed run {seconds:.2f} s, {options.workers} reading processes")
+    print(
+        f"{n_runs} runs of {STEPS} updates, {moments.total()} kills, undisturbed run {seconds:.2f} s, {options.workers} reading processes"
+    )
     for moment, n in moments.most_common():
         print(f"    {n:5d}  {moment}")
     print("files that differ from the undisturbed run's:", dict(different) or "none")

@@ -75,7 +75,8 @@ def demo(folder: Path, *, seed: int = 1, workers: int = 1, say: Callable[[str], 
     files = interesting(corpus, store, ours)
     commands.append(f"einthoven predict {runs / 'diagnosis'} {' '.join(str(file) for file in files)} --html {folder / 'answers.html'}")
     with step("predict", commands[-1]):
-        answers = [answer_of(item, corpus) for item in predict_files(Model.from_pretrained(runs / "diagnosis"), files)]
+        model = Model.from_pretrained(runs / "diagnosis")
+        answers = [answer_of(item, model) for item in predict_files(model, files)]
 
     macro = baseline.evaluation.summary["macro_auroc"]
     html = demo_html(
@@ -117,26 +118,26 @@ def train(command: str) -> None:
 
 
 def interesting(corpus: Path, store: Store, result: Evaluated, n: int = 3) -> list[Path]:
-    """Files of test recordings with different findings: the rarest true ones first, so that the report is not all sinus rhythm."""
+    """Files of test recordings to ask about, by a rule that does not look at the answers: for the most frequent findings, the first
+    recording that has it and was not taken yet."""
     truth = result.label == 1
-    prevalence = truth.mean(axis=0)
     chosen: list[int] = []
-    for column in np.argsort(prevalence):
+    for column in np.argsort(-truth.sum(axis=0), kind="stable"):
         rows = [int(row) for row in np.flatnonzero(truth[:, column]) if int(row) not in chosen]
-        if rows and len(chosen) < n - 1:
+        if rows and len(chosen) < n:
             chosen.append(rows[0])
-    plain = [int(row) for row in np.flatnonzero(truth.sum(axis=1) == 1) if int(row) not in chosen]
-    chosen += plain[:1]
     paths = {path.stem: path for path in sorted(corpus.rglob("*.hea"))}
     return [paths[store.column("record")[result.rows[row]]] for row in chosen]
 
 
-def answer_of(item: dict[str, Any], corpus: Path) -> Answer:
-    """An answer beside the truth that the simulator wrote."""
+def answer_of(item: dict[str, Any], model: Model) -> Answer:
+    """An answer beside the truth that the simulator wrote; what is true but no finding of the model's is noted."""
     record = read(item["file"])
-    names = snomed_names()
-    truth = [names.get(code, code) for code in record.labels or ()]
-    return Answer(Path(item["file"]).stem, record, item.get("findings", ()), [*item.get("steps", ()), *item.get("notes", ())], item.get("reason"), truth)
+    known = {code: one["name"] for one in model.classes for code in one["codes"]}
+    truth = list(dict.fromkeys(known[code] for code in record.labels or () if code in known))
+    others = [snomed_names().get(code, code) for code in record.labels or () if code not in known]
+    notes = [*item.get("steps", ()), *item.get("notes", ()), *(f"also true, and not among the model's findings: {name}" for name in others)]
+    return Answer(Path(item["file"]).stem, record, item.get("findings", ()), notes, item.get("reason"), truth)
 
 
 def examples(corpus: Path, n: int = 4) -> list[tuple[Any, str]]:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from einthoven.layers.pool import pool
 from einthoven.models.ecg_transformer import ECGTransformer
 from einthoven.objectives.cmsc import pair_loss, persons
+from einthoven.objectives.masked_prediction import Choices, MaskedPrediction
 from einthoven.objectives.step import Moment, Step
-from einthoven.objectives.wav2vec2 import Choices, MaskedPrediction
 
 
 class W2VCMSC(nn.Module):

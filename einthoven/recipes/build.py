@@ -132,7 +132,7 @@ def _made(name: str, options: dict[str, Any], contract: SignalContract) -> nn.Mo
     return encoder
 
 
-def build_objective(recipe: Pretrain, encoder: nn.Module) -> nn.Module:
+def build_objective(recipe: Pretrain, encoder: Any) -> nn.Module:
     """The recipe's objective around an encoder."""
     masked = {
         "mask": {"prob": recipe.mask_prob, "length": recipe.mask_length},

@@ -93,6 +93,7 @@ class Recipe(Settings):
         description="items per update, over all processes and micro-batches (a segment, or a pair of them); by default the published number "
         "(512 pairs, 128 segments; 16 and 32 with encoder=tiny), or as many as there are",
     )
+    validate_every: int | None = Field(None, ge=0, description="updates between two validations; default: once an epoch; 0: never")
     micro_batch: int = Field(64, gt=0, description="items at a time over all processes; a larger batch is accumulated")
 
     @field_validator("leads", mode="before")
@@ -128,6 +129,7 @@ class Recipe(Settings):
         if self.batch is None:
             usual = self.tiny_batch if self.encoder.size == "tiny" else self.published_batch
             values["batch"] = max(self.accumulate, min(usual, n_items))
+        values["validate_every"] = self.validate_every or None  # with 0 the loop is given nothing to validate with
         values["accumulate"] = max(self.accumulate, -(-values["batch"] // self.micro_batch))
         return Settings(**values)
 

@@ -190,7 +190,7 @@ def speak(text: str) -> None:
 
 def _held_out(recipe: Recipe, store: Store, build: Callable[[np.ndarray], View]) -> View | None:
     """A view of the validation rows; None where the store has none, or where they are trained on."""
-    if recipe.split in ("valid", "all"):
+    if recipe.split in ("valid", "all") or recipe.validate_every == 0:
         return None
     rows = rows_of(recipe, store, "valid")
     if not len(rows):

@@ -148,7 +148,7 @@ def draw_person(rng: np.random.Generator) -> Person:
     common = rng.standard_normal()
     qrs_scale = np.exp(0.17 * common + 0.07 * rng.standard_normal() - 0.0025 * years - (0.04 if woman else -0.03))
     t_scale = np.exp(0.13 * common + 0.20 * rng.standard_normal() - 0.0035 * years - (0.14 if woman else -0.12))
-    qrs = qrs_scale * turned(_bent(rng, QRS_LOOP, 0.20, 0.06, 0.31, rng.normal(0.0, 1.3)), rotation(turn))
+    qrs = qrs_scale * turned(_bent(rng, QRS_LOOP, 0.20, 0.065, 0.335, rng.normal(0.0, 1.3)), rotation(turn))
     t_turn = np.array([0.3, 0.35, 0.15]) * turn + rng.normal(0.0, np.radians([5.0, 13.0, 4.0]))
     st_t = t_scale * turned(_bent(rng, T_LOOP, 0.11, 0.02, 0.20, rng.normal(0.0, 0.35)), rotation(t_turn))
     early = max(0.0, 1.0 - (age - 18) / 40) * (0.35 if woman else 1.0)  # young men's ST begins above the line

@@ -12,7 +12,7 @@ def fibrillation_waves(rng: np.random.Generator, time: np.ndarray) -> np.ndarray
     modulation, Stridh and Sörnmo 2001; levels per axis and band noise, Petrėnas et al. 2012.
     """
     rate = float(np.clip(rng.normal(5.9, 0.9), 4.2, 8.0))
-    level = np.exp(rng.normal(0.0, 0.35)) * rng.uniform([0.014, 0.020, 0.022], [0.028, 0.042, 0.048])  # mV RMS
+    level = np.exp(rng.normal(0.0, 0.35)) * rng.uniform([0.006, 0.010, 0.010], [0.011, 0.021, 0.022])  # mV RMS
     waves = np.empty((3, time.size))
     for axis, factor in enumerate(1.0 + rng.normal(0.0, 0.03, 3)):
         f0, wander = rate * factor, rng.uniform(0.1, 0.3)
@@ -42,7 +42,7 @@ def flutter_waves(rng: np.random.Generator, time: np.ndarray, cycle: float, firs
     saw = (weight[:, None] * np.sin(2 * np.pi * harmonics[:, None] * (phase - fall / 2 + 0.5))).sum(axis=0)
     bump = np.exp(3.0 * (np.cos(2 * np.pi * (phase - 0.86)) - 1.0))
     bump -= np.exp(-3.0) * np.i0(3.0)
-    height = float(np.exp(rng.normal(np.log(0.125), 0.25)))
+    height = float(np.exp(rng.normal(np.log(0.34), 0.25)))
     sign = -1.0 if rng.random() < 0.15 else 1.0
     x, y, z = rng.normal(0.0, 0.07), -1.0, -rng.uniform(0.30, 0.5)
     return height * np.stack([x * saw, -y * sign * saw * 0.9, z * sign * bump * 0.8 + 0.1 * saw])

@@ -67,12 +67,12 @@ def left_bundle_branch_block(heart: Heart, rng: np.random.Generator) -> Heart:
     """The septum is excited from the right, the free wall late: left and back from the start, a slow notched plateau."""
     x = np.array([0.03, 0.14, 0.36, 0.62, 0.78, 0.72, 0.58, 0.60, 0.74, 0.70, 0.50, 0.27, 0.12, 0.04, 0.0])
     y = np.array([0.03, 0.09, 0.18, 0.22, 0.14, 0.02, -0.05, -0.05, -0.07, -0.12, -0.14, -0.12, -0.08, -0.03, 0.0])
-    z = np.array([0.00, 0.02, 0.18, 0.48, 0.85, 1.10, 1.22, 1.26, 1.24, 1.08, 0.80, 0.48, 0.22, 0.08, 0.0])
-    loop = np.stack([np.interp(_U, control_positions(15), row) for row in (x, y, z)]) * _size(heart) * rng.uniform(1.15, 1.5)
+    z = np.array([0.02, 0.10, 0.26, 0.52, 0.85, 1.10, 1.22, 1.26, 1.24, 1.08, 0.80, 0.48, 0.22, 0.08, 0.0])
+    loop = np.stack([np.interp(_U, control_positions(15), row) for row in (x, y, z)]) * _size(heart) * rng.uniform(1.2, 1.55)
     bent = loop * (1.0 + 0.12 * np.sin(np.pi * rng.uniform(1, 3, (3, 1)) * _U + rng.uniform(0, 2 * np.pi, (3, 1))))
     own = frontal_axis(heart.qrs) - frontal_axis(QRS_LOOP)
     tilt = rotation(np.array([0.0, rng.normal(0.0, 0.15), 0.45 * _around(own) + rng.normal(0.0, 0.15)]))
-    qrs = np.concatenate([tilt @ bent, 0.8 * heart.qrs[3:]])
+    qrs = np.concatenate([tilt @ bent, 0.4 * heart.qrs[3:]])
     return replace(
         heart,
         qrs=qrs,

@@ -28,6 +28,8 @@ _TURNED = frozenset({"left anterior fascicular block", "left posterior fascicula
                      "left ventricular hypertrophy", "incomplete right bundle branch block"})  # fmt: skip
 _WIDE = frozenset({"complete left bundle branch block", "complete right bundle branch block", "ventricular preexcitation",
                    "nonspecific intraventricular conduction disorder"})  # fmt: skip
+_STEADY = frozenset({"premature atrial contraction", "premature ventricular contraction", "ventricular bigeminy",
+                     "Mobitz type I atrioventricular block", "Mobitz type II atrioventricular block"})  # fmt: skip
 _PERSON, _VISIT, _DAY, _RHYTHM, _NOISE = range(5)
 
 
@@ -148,9 +150,11 @@ def _events(names: frozenset[str], person: Person, hearts: dict[str, Heart], rng
     rate = _rate(names, person, rng)
     rr = 60.0 / rate
     rr_sd = min(person.rr_sd, 0.05 * rr if names & {"sinus tachycardia"} else 0.09 * rr)
+    if names & _STEADY:  # a steady sinus node, so that what is early or dropped stands out
+        rr_sd = min(rr_sd, 0.02 * rr)
     if "sinus arrhythmia" in names:
         rr_sd = rr * float(np.clip(rng.normal(0.12, 0.025), 0.085, 0.19))
-        rr = max(rr, 60.0 / 88.0)
+        rr = max(1.08 * rr, 60.0 / 76.0)
     # Vagal tone carries PR along with the rate.
     pr = normal.pr - (0.0004 * (rate - 67.0) if normal.pr < 0.2 and "ventricular preexcitation" not in names else 0.0)
     if "ventricular preexcitation" not in names:

@@ -28,29 +28,30 @@ def scar(heart: Heart, wall: str, rng: np.random.Generator, *, fresh: float = 1.
     early = np.clip((0.50 - _U) / 0.10, 0.0, 1.0)
     toward = np.maximum((u[:, None] * qrs[:3]).sum(axis=0), 0.0)
     qrs[:3] -= fresh * 0.85 * u[:, None] * toward * early  # what pointed to the wall
-    depth = {"anterior": 0.28, "inferior": 0.22, "lateral": 0.30}[wall] * rng.uniform(0.85, 1.3) * _size(heart) ** 0.5
+    depth = {"anterior": 0.28, "inferior": 0.17, "lateral": 0.30}[wall] * rng.uniform(0.85, 1.3) * _size(heart) ** 0.5
     qrs[:3] -= fresh * depth * u[:, None] * _bump(0.26, 0.10)
     late = np.clip((_U - 0.4) / 0.2, 0.0, 1.0)
     toward = np.maximum((u[:, None] * qrs[:3]).sum(axis=0), 0.0)
     qrs[:3] -= fresh * 0.40 * u[:, None] * toward * late
     if wall == "inferior":  # V2 looks up as well: without this it would answer with a tall R, which is the posterior wall's sign
-        qrs[2] += fresh * 0.24 * _size(heart) * _bump(0.40, 0.14)
+        qrs[2] += fresh * 0.28 * _size(heart) * _bump(0.38, 0.13)
+        qrs[0] -= fresh * 0.14 * _size(heart) * _bump(0.66, 0.08)
     if wall == "anterior":  # what is left of the wall is late, at the back and, with age, up
-        qrs[2] += fresh * 0.22 * _size(heart) * _bump(0.48, 0.12)
-        qrs[0] += fresh * 0.10 * _bump(0.27, 0.08)
+        qrs[2] += fresh * 0.36 * _size(heart) * _bump(0.48, 0.12)
+        qrs[0] += fresh * (0.14 * _bump(0.27, 0.08) - 0.20 * _bump(0.66, 0.08))
         qrs = _turn_frontal(qrs, np.full(_N, -fresh * np.radians(rng.uniform(5, 60))))
     st_t = heart.st_t.copy()
     if wall == "anterior":
-        st_t[0] -= fresh * 0.10 * _T_COURSE
+        st_t[:2] -= fresh * np.array([[0.10], [0.05]]) * _T_COURSE
     toward = np.maximum((u[:, None] * st_t[:3]).sum(axis=0), 0.0)
     # A scar of the anterior wall often keeps an upright T over a lifted ST; the others turn T over more often than not.
     turned_over = rng.random() < (0.3 if wall == "anterior" else 0.8)
     away = fresh * (rng.uniform(0.7, 1.3) if turned_over else rng.uniform(0.0, 0.35))
     st_t[:3] -= away * u[:, None] * toward
-    st_t[:3] -= away * 0.07 * (u + np.array([1.2, 0.2, 0.0]))[:, None] * _T_COURSE
+    st_t[:3] -= away * 0.11 * (u + np.array([1.2, 0.2, 0.0]))[:, None] * _T_COURSE
     if wall == "anterior" and not turned_over:
         st_t[:3] += 0.04 * u[:, None] * _bump(0.25, 0.15, control_positions(st_t.shape[1]))
-    return replace(heart, qrs=qrs, st_t=st_t)
+    return replace(heart, qrs=qrs, st_t=st_t, qrs_seconds=min(heart.qrs_seconds + fresh * rng.uniform(0.004, 0.014), 0.119))
 
 
 def injury(heart: Heart, wall: str, rng: np.random.Generator) -> Heart:

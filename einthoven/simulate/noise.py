@@ -12,7 +12,7 @@ import numpy as np
 ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 
 # µV (root mean square). Arms tremble more than legs, and against each other: what they share is in I, not in Wilson's terminal.
-MUSCLE = np.array([1.6, 2.2, 0.9, 0.6, 1.2, 1.1, 0.9, 0.7, 0.6])
+MUSCLE = np.array([1.6, 2.2, 0.9, 0.6, 1.3, 1.2, 1.0, 0.9, 0.6])
 ARMS = np.array([-1.4, 1.8])
 WANDER = np.array([16.0, 17.0, 28.0, 25.0, 30.0, 38.0, 46.0, 40.0, 36.0])
 MOTION = np.array([9.0, 9.5, 5.0, 6.5, 7.5, 7.0, 6.5, 6.5, 6.0])
@@ -44,7 +44,7 @@ def electrode_noise(rng: np.random.Generator, n_samples: int, fs: float, contact
     n_fft = 1 << int(np.ceil(np.log2(n_samples + 4.0 * fs)))
     f = np.fft.rfftfreq(n_fft, 1.0 / fs)
 
-    muscle = _coloured(rng, 10, np.where(f > 5.0, (f / 60.0) ** 2 / (1.0 + (f / 110.0) ** 3) / (1.0 + (f / 140.0) ** 8), 0.0), n_fft)[:, :n_samples]
+    muscle = _coloured(rng, 10, np.where(f > 5.0, (f / 60.0) ** 2 / (1.0 + (f / 110.0) ** 3) / (1.0 + (f / 125.0) ** 8), 0.0), n_fft)[:, :n_samples]
     tension = np.exp(0.85 * np.sin(2 * np.pi * rng.uniform(0.1, 1.0, (10, 1)) * t + rng.uniform(0, 2 * np.pi, (10, 1))))
     relaxed = np.exp(rng.normal(0.0, 0.25))
     total = relaxed * contact[:, None] * MUSCLE[:, None] * tension[:9] * muscle[:9]

@@ -25,6 +25,7 @@ from einthoven.store.layout import (
     VERSION,
     schema,
     shard_path,
+    sync_folder,
     write_atomically,
     write_json,
 )
@@ -76,7 +77,7 @@ def finish(path: Path, recipe: Mapping[str, Any], facts: Any, made: list[Made], 
                     )
                     waiting, n_waiting = [], 0
 
-    write_atomically(path / TABLE, write)
+    write_atomically(path / TABLE, write, lasting=False)
     for stray in set((path / SHARDS).iterdir()) - {shard_path(path, one.shard) for one in made}:
         stray.unlink()  # of a corpus that was longer when an earlier run began
     whole = {
@@ -97,6 +98,8 @@ def finish(path: Path, recipe: Mapping[str, Any], facts: Any, made: list[Made], 
         "counts": {**counts, "patients": n_patients},
         "shards": [one.n_counts for one in made],
     }
+    sync_folder(path / SHARDS)
+    sync_folder(path)
     write_json(path / FACTS, whole)
     shutil.rmtree(path / UNFINISHED)
     return whole
@@ -117,4 +120,4 @@ def _write_rejected(path: Path, parts: list[Path]) -> None:
         writer.writerows(_rejected(parts))
         text.detach()
 
-    write_atomically(path / REJECTED, write)
+    write_atomically(path / REJECTED, write, lasting=False)

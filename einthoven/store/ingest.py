@@ -210,7 +210,7 @@ def _begin(path: Path, recipe: Mapping[str, Any]) -> None:
     (path / UNFINISHED).mkdir(parents=True, exist_ok=True)
     (path / SHARDS).mkdir(exist_ok=True)
     if not (path / UNFINISHED / _PLAN).exists():
-        write_json(path / UNFINISHED / _PLAN, recipe)
+        write_json(path / UNFINISHED / _PLAN, recipe, lasting=False)
 
 
 def _jobs(refs: Iterable[RecordRef], size: int, job: Callable[[int, tuple[RecordRef, ...]], Job]) -> Iterator[Job]:

@@ -86,8 +86,11 @@ def schema() -> pa.Schema:
 # ---------------------------------------------------------------------------------------------------------------- writing
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Let ``write`` fill a file that appears under its name only when all of it is on the disk."""
+def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], *, lasting: bool = True) -> None:
+    """Let ``write`` fill a file that appears under its name only when all of it is on the disk.
+
+    lasting : the name survives a power cut from here on; else it may be gone after one, as if it had not been written
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with open(temporary, "wb") as file:
@@ -97,7 +100,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    if lasting:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -109,9 +113,9 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, Any], *, lasting: bool = True) -> None:
     text = json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_atomically(path, lambda file: file.write(text.encode()), lasting=lasting)
 
 
 def write_header(file: IO[bytes], n_counts: int) -> None:

@@ -20,7 +20,7 @@ from einthoven.errors import EinthovenError, StoreError
 from einthoven.record import Record
 from einthoven.sources.facts import RecordRef
 from einthoven.store.counts import Converted, Unusable, convert
-from einthoven.store.layout import UNFINISHED, schema, shard_bytes, shard_path, sync_folder, write_atomically, write_header
+from einthoven.store.layout import UNFINISHED, schema, shard_bytes, shard_path, write_atomically, write_header
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def make_shard(job: Job, tick: Callable[[], None] | None = None) -> Made:
     finally:
         os.close(journal)
         temporary.unlink(missing_ok=True)
-    sync_folder(shard_path(job.store, job.shard).parent)
+    # A power cut may take back these two names, never the bytes under them: then the shard is made again.
     made = Made(job.shard, len(rows), len(rejected), offset, job.digest)
     _write_part(job, made, rows, rejected)
     job.journal.unlink(missing_ok=True)
@@ -147,7 +147,7 @@ def _write_part(job: Job, made: Made, rows: list[dict[str, Any]], rejected: list
     columns = schema()
     table = pa.Table.from_pydict({name: [row.get(name) for row in rows] for name in columns.names}, schema=columns)
     table = table.replace_schema_metadata({"made": json.dumps(made.__dict__), "rejected": json.dumps(rejected, ensure_ascii=False)})
-    write_atomically(job.part, lambda file: pq.write_table(table, file))
+    write_atomically(job.part, lambda file: pq.write_table(table, file), lasting=False)
 
 
 def _convert_ref(ref: RecordRef, source: Any, job: Job, position: int) -> Converted:

@@ -94,26 +94,26 @@ class Log:
         return f"  ETA {int(left) // 3600}:{int(left) // 60 % 60:02}:{int(left) % 60:02}"
 
 
+def speeds(begun: float, waited: float, n_rows: int) -> dict[str, float]:
+    """``TIMES``: seconds since ``begun`` (of time.monotonic), rows learned from per second, share of the time not spent waiting for data."""
+    seconds = max(time.monotonic() - begun, 1e-9)
+    return dict(zip(TIMES, (seconds, n_rows / seconds, 1 - waited / seconds), strict=True))
+
+
 def _text(values: Mapping[str, float], everything: bool = False) -> str:
     """loss 0.693  auroc 0.91 …"""
     first = ["loss", *TIMES[1:]]
     names = [name for name in values if name not in (*first, "seconds", "epoch", "lr", "gradient_norm", "weight")]
-    chosen = ["loss", *(names if everything else names[:_SHOWN]), *TIMES[1:]]
+    chosen = [*TIMES[1:], "loss", *(names if everything else names[:_SHOWN])]
     units = {"samples_per_second": "{:.0f} segments/s", "utilisation": "{:.0%} busy"}
     return "  ".join(units.get(name, name + " {:.4g}").format(values[name]) for name in chosen if name in values)
 
 
 def _live_line(total: int, start: int) -> tuple[Any, Any]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[values]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
+    columns = (BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[values]}"))
     bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
     task = bar.add_task("", total=total, completed=start, values="")
     bar.start()

@@ -21,7 +21,7 @@ from einthoven.train.data import Order, View, micro_batches
 from einthoven.train.distributed import Place, exact, processes
 from einthoven.train.ema import averaged
 from einthoven.train.engine import apart, local, whole
-from einthoven.train.log import Log
+from einthoven.train.log import Log, speeds
 from einthoven.train.optim import set_rate
 from einthoven.train.run import CHECKPOINTS, MODEL, begin, go_on, locked
 from einthoven.train.schedule import factor
@@ -180,14 +180,13 @@ def _train(
 
         # 4. what is said about it
         training.window.add(total_weight, values, norm_value)
-        log.step(step, values)
+        times = speeds(begun, waited, n_rows)
+        log.step(step, {**values, **times})
         last = step == total
         if step % settings.log_every == 0 or last:
-            seconds = time.monotonic() - begun
             means = training.window.take()
             if warning := sentinel.collapsed_codes(means, module):
                 _speak(training, log, warning)
-            times = {"seconds": seconds, "samples_per_second": n_rows / seconds, "utilisation": 1 - waited / seconds}
             log.line("train", step, {**means, "lr": settings.optim.lr * rate, "epoch": step / order.per_epoch, **times})
             begun, waited, n_rows = time.monotonic(), 0.0, 0
 

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from einthoven.errors import RecipeError
 from einthoven.models import SIZES, ECGTransformer
+from einthoven.objectives.masked_prediction import fingerprint, places, take
 from einthoven.objectives.step import Moment
-from einthoven.objectives.wav2vec2 import W2V, fingerprint, places, take
+from einthoven.objectives.wav2vec2 import W2V
 
 
 def w2v(**options):

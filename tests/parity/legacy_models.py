@@ -10,8 +10,9 @@ from parity_cases import Case
 from torch import Tensor, nn
 
 from einthoven.models.ecg_transformer import ECGTransformer, from_legacy_config
+from einthoven.objectives.masked_prediction import Choices
 from einthoven.objectives.w2v_cmsc import W2VCMSC
-from einthoven.objectives.wav2vec2 import W2V, Choices, options_from_legacy_config, split_legacy_state
+from einthoven.objectives.wav2vec2 import W2V, options_from_legacy_config, split_legacy_state
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 """What the cases' READMEs ask of float32."""

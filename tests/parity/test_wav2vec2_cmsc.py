@@ -8,8 +8,9 @@ from legacy_models import CLOSE, LOGITS, batch_for, choices_for, segments_in_pai
 from parity_cases import cases
 
 from einthoven.layers.pool import pool
+from einthoven.objectives.masked_prediction import Choices
 from einthoven.objectives.step import Moment
-from einthoven.objectives.wav2vec2 import Choices, split_legacy_state
+from einthoven.objectives.wav2vec2 import split_legacy_state
 
 EVERY = cases("wav2vec2_cmsc")
 

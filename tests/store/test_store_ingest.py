@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ from fake_corpus import Corpus
 
 from einthoven.errors import StoreError
 from einthoven.leads import TWELVE
+from einthoven.sources.facts import RecordRef
 from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 
@@ -291,3 +294,68 @@ def test_names_in_bytes_of_any_kind_do_not_stop_an_ingest(tmp_path):
     assert (record.patient, record.meta["sex"], record.meta["time"]) == (r"M\udcfcller", "1", "yesterday")
     with open(tmp_path / "store" / "rejected.csv", encoding="utf-8") as file:
         assert r"M\udcfcllerrec0016.dat" in file.read()
+
+
+def test_stopped_before_any_of_its_renames_it_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    def run(path):
+        return ingest(Corpus(n=20), tmp_path, path, shard_records=7, workers=1)
+
+    run(tmp_path / "whole")
+    whole, rename = every_byte(tmp_path / "whole"), os.replace
+    for stop in itertools.count():
+        renames = itertools.count()
+
+        def breaking(old, new, stop=stop, renames=renames):
+            if next(renames) == stop:
+                raise KeyboardInterrupt
+            rename(old, new)
+
+        path = tmp_path / f"stopped-{stop}"
+        monkeypatch.setattr(os, "replace", breaking)
+        try:
+            run(path)
+        except KeyboardInterrupt:
+            pass
+        else:
+            break
+        finally:
+            monkeypatch.setattr(os, "replace", rename)
+        with pytest.raises(StoreError, match="unfinished"):
+            Store(path)
+        run(path)
+        assert every_byte(path) == whole
+    assert stop == 1 + 2 * 3 + 3  # the plan; a shard and its part, three times; reasons, table, store.json
+
+
+def test_stopped_in_its_last_moment_the_store_is_there_and_is_tidied_by_the_next_ingest(tmp_path, monkeypatch):
+    ingest(Corpus(n=20), tmp_path, tmp_path / "whole", workers=1)
+
+    def breaking(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", breaking)
+        ingest(Corpus(n=20), tmp_path, tmp_path / "store", workers=1)
+    assert len(Store(tmp_path / "store")) == 17
+    assert ingest(Corpus(n=20), tmp_path, tmp_path / "store", workers=1).was_there
+    assert every_byte(tmp_path / "store") == every_byte(tmp_path / "whole")
+
+
+def test_a_corpus_that_changed_meanwhile_is_not_mixed_with_what_it_was(tmp_path):
+    class Interrupted(Corpus):
+        def read(self, ref):
+            if ref.record == "rec0017":
+                raise KeyboardInterrupt
+            return super().read(ref)
+
+    class Grown(Corpus):
+        def records(self, root):
+            yield RecordRef(Path(root) / "new.dat", "rec0040", "new")
+            yield from super().records(root)
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(Interrupted(n=20), tmp_path, tmp_path / "store", shard_records=7, workers=1)
+    ingest(Grown(n=20), tmp_path, tmp_path / "store", shard_records=7, workers=1)
+    ingest(Grown(n=20), tmp_path, tmp_path / "straight", shard_records=7, workers=1)
+    assert every_byte(tmp_path / "store") == every_byte(tmp_path / "straight")
+    assert Store(tmp_path / "store").column("record")[0] == "rec0040"

@@ -17,6 +17,7 @@ from einthoven.objectives.step import Step
 from einthoven.train.batch import to_batch
 from einthoven.train.checkpoint import steps_saved
 from einthoven.train.data import permutation
+from einthoven.train.engine import compile_layers
 from einthoven.train.run import locked
 from einthoven.train.sentinel import NotFinite
 
@@ -287,3 +288,43 @@ def test_tensorboard_gets_what_the_log_has(tmp_path):
     events.Reload()
     written = [event.value for event in events.Scalars("train/loss")]
     np.testing.assert_allclose(written, [line["loss"] for line in lines(tmp_path, "train")], rtol=1e-6)
+
+
+def test_epochs_are_counted_in_whole_batches(tmp_path):
+    _, done = train(tmp_path / "two", steps=None, epochs=2)
+    assert done.step == 10
+    assert [line["epoch"] for line in lines(tmp_path / "two", "train")] == [0.4, 0.8, 1.2, 1.6, 2.0]
+    _, done = train(tmp_path / "part", steps=None, epochs=0.4)
+    assert done.step == 2
+
+
+def test_another_seed_is_another_run_and_the_same_seed_the_same(tmp_path):
+    one, again, other = (train(tmp_path / str(n), seed=seed, steps=3)[0] for n, seed in enumerate((1, 1, 2)))
+    assert torch.equal(one.head.weight, again.head.weight)
+    assert not torch.equal(one.head.weight, other.head.weight)
+
+
+def test_the_learning_rate_that_is_logged_is_the_schedules(tmp_path):
+    train(tmp_path, schedule={"name": "cosine", "warmup": 4}, log_every=1)
+    rates = [line["lr"] for line in lines(tmp_path, "train")]
+    assert rates[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01]) and rates[-1] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_compile_is_of_the_encoders_layers_alone():
+    module = toy_module()
+    compile_layers(module)
+    compiled = {name for name, part in module.named_modules() if part._compiled_call_impl is not None}
+    assert compiled == {"encoder.layers.0", "encoder.layers.1"}
+
+
+@pytest.mark.slow
+def test_compiled_layers_learn_the_same(tmp_path):
+    import torch._dynamo.utils
+
+    plain, _ = train(tmp_path / "plain", module=toy_module(dropout=0.0), steps=4)
+    compiled = torch._dynamo.utils.counters["frames"]["ok"]
+    module, _ = train(tmp_path / "compiled", module=toy_module(dropout=0.0), steps=4, compile=True)
+    assert torch._dynamo.utils.counters["frames"]["ok"] > compiled
+    for name, value in weights(plain).items():
+        torch.testing.assert_close(module.get_parameter(name), value, rtol=1e-3, atol=1e-4)
+    assert sorted(load_file(tmp_path / "compiled" / "model" / "model.safetensors")) == sorted(plain.state_dict())

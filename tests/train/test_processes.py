@@ -15,6 +15,7 @@ from toy_run import toy_module, train
 
 from einthoven.train.checkpoint import steps_saved, verify
 
+pytestmark = pytest.mark.slow  # each process imports torch
 SCRIPT = Path(__file__).with_name("toy_run.py")
 
 
@@ -63,7 +64,6 @@ def test_two_processes_give_the_loss_curve_of_one(alone, tmp_path):
     assert json.loads((tmp_path / "environment.json").read_text())["processes"] == 2
 
 
-@pytest.mark.slow
 def test_a_run_of_two_processes_goes_on_in_one_and_in_three(alone, tmp_path):
     options = ("dropout=0.0", "log_every=1", "frozen_steps=3", "save_every=1")
     done = torchrun(tmp_path, *options)
@@ -77,7 +77,6 @@ def test_a_run_of_two_processes_goes_on_in_one_and_in_three(alone, tmp_path):
     check_same_run(tmp_path, alone)
 
 
-@pytest.mark.slow
 def test_sharded_over_two_processes_it_is_the_same_run_and_resumes(alone, tmp_path):
     options = ("dropout=0.0", "log_every=1", "frozen_steps=3", "sharded=true")
     done = torchrun(tmp_path, *options)

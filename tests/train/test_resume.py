@@ -176,6 +176,7 @@ def ended_within(process, seconds: float) -> bool:
     return not process.is_alive()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL")
 @pytest.mark.parametrize(("workers", "n_wanted"), [(0, 24), (1, 4)])
 def test_killed_at_random_moments_and_resumed_it_is_the_same_run(workers, n_wanted, straight, tmp_path):

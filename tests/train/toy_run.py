@@ -47,6 +47,11 @@ class ToyView:
         }
 
 
+class ToyLayer(nn.Linear):
+    def forward(self, frames):
+        return torch.tanh(super().forward(frames))
+
+
 class ToyEncoder(nn.Module):
     """(batch, lead, time) -> (batch, frame, dim), with two layers and dropout."""
 
@@ -54,13 +59,13 @@ class ToyEncoder(nn.Module):
         super().__init__()
         self.dim = dim
         self.front = nn.Conv1d(LEADS, dim, 4, stride=4)
-        self.layers = nn.ModuleList(nn.Linear(dim, dim) for _ in range(2))
+        self.layers = nn.ModuleList(ToyLayer(dim, dim) for _ in range(2))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, ecg, valid=None):
         frames = self.front(ecg).transpose(1, 2)
         for layer in self.layers:
-            frames = frames + self.dropout(torch.tanh(layer(frames)))
+            frames = frames + self.dropout(layer(frames))
         return frames
 
 
