@@ -42,7 +42,9 @@ app = typer.Typer(
 )
 
 Workers = Annotated[int | None, typer.Option("--workers", "-j", help="processes; by default one per core")]
-ConfigDir = Annotated[Path | None, typer.Option(help="a folder with recipes of your own: NAME.yaml holds 'base: <recipe>' and what differs")]
+ConfigDir = Annotated[
+    Path | None, typer.Option(help="a folder with recipes of your own: NAME.yaml holds 'base: <recipe>' and what differs")
+]
 ConfigName = Annotated[str | None, typer.Option(help="the recipe's name, as fairseq-hydra-train took it")]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="show the resolved recipe with the meaning of every key, and stop")]
 LINE_EVERY = 30.0
@@ -60,7 +62,9 @@ def version(wanted: bool) -> None:
 
 
 @app.callback()
-def common(_: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="print the version and stop")] = False) -> None:
+def common(
+    _: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="print the version and stop")] = False,
+) -> None:
     """Self-supervised learning on the electrocardiogram, from raw files to an answer one can check."""
 
 
@@ -73,7 +77,13 @@ def progress_bar(what: str) -> Any:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=Console(stderr=True)) as progress:
             task = progress.add_task(what, total=None, rate="")
 
@@ -119,7 +129,9 @@ def simulate(
     persons = patients or max(1, records // 2)
     with progress_bar("simulating") as report:
         try:
-            write_corpus(folder, records=records, patients=persons, seed=seed, seconds=seconds, fs=fs, workers=workers or cores(), progress=report)
+            write_corpus(
+                folder, records=records, patients=persons, seed=seed, seconds=seconds, fs=fs, workers=workers or cores(), progress=report
+            )
         except ValueError as error:  # more patients than records, or another corpus in the folder
             raise EinthovenError(str(error)) from error
     print(f"{records} recordings in {folder}")
@@ -135,7 +147,9 @@ def ingest(
     resampling: Annotated[str, typer.Option(help="polyphase (anti-aliased); linear and fft are the old systems' ways")] = "polyphase",
     subset: Annotated[str | None, typer.Option(help="only these parts of the corpus, e.g. cpsc_2018,georgia")] = None,
     workers: Workers = None,
-    shards: Annotated[str | None, typer.Option(help="i/n: make only the i-th of n parts (a job array); run once without it to finish")] = None,
+    shards: Annotated[
+        str | None, typer.Option(help="i/n: make only the i-th of n parts (a job array); run once without it to finish")
+    ] = None,
 ) -> None:
     """Read, check and convert recordings once, into a store.
 
@@ -157,7 +171,17 @@ def ingest(
         part = (int(first) - 1, int(count))
     options = {"subset": tuple(subset.split(","))} if subset else {}
     with progress_bar("ingesting") as report:
-        summary = run(source, path, store, fs=fs, resampling=resampling, workers=workers, shards=part, progress=lambda at: report(at.n_done, at.n_total), source_options=options)
+        summary = run(
+            source,
+            path,
+            store,
+            fs=fs,
+            resampling=resampling,
+            workers=workers,
+            shards=part,
+            progress=lambda at: report(at.n_done, at.n_total),
+            source_options=options,
+        )
     print(summary)
 
 
@@ -191,7 +215,15 @@ def show_store(store: Annotated[Path, typer.Argument(help="a store")]) -> None:
     print_rich(store_table(Store(store)))
 
 
-def train(names: tuple[str, ...], run: Callable[[Any], Any], recipe: str | None, overrides: list[str] | None, config_dir: Path | None, config_name: str | None, show: bool):
+def train(
+    names: tuple[str, ...],
+    run: Callable[[Any], Any],
+    recipe: str | None,
+    overrides: list[str] | None,
+    config_dir: Path | None,
+    config_name: str | None,
+    show: bool,
+):
     """Compose a recipe and run it, or only show it."""
     from einthoven.recipes import RECIPES
     from einthoven.recipes import recipe as compose
@@ -216,7 +248,9 @@ def train(names: tuple[str, ...], run: Callable[[Any], Any], recipe: str | None,
 @app.command()
 def pretrain(
     recipe: Annotated[str | None, typer.Argument(help="w2v, w2v_cmsc, w2v_cmsc_rlm, or one of your own", show_default=False)] = None,
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="what differs: data=STORE encoder=tiny steps=300 batch=16 …")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="what differs: data=STORE encoder=tiny steps=300 batch=16 …")
+    ] = None,
     config_dir: ConfigDir = None,
     config_name: ConfigName = None,
     print_config: PrintConfig = False,
@@ -240,7 +274,9 @@ def pretrain(
 @app.command()
 def finetune(
     recipe: Annotated[str | None, typer.Argument(help="diagnosis, or one of your own", show_default=False)] = None,
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="what differs: data=STORE init=RUN epochs=20 …")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="what differs: data=STORE init=RUN epochs=20 …")
+    ] = None,
     config_dir: ConfigDir = None,
     config_name: ConfigName = None,
     print_config: PrintConfig = False,
@@ -270,7 +306,9 @@ def resume(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="a run, a model's folder, or a .pt of fairseq-signals")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="data=STORE [split=test]...", help="data, split, where, batch, device, bootstrap, run")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="data=STORE [split=test]...", help="data, split, where, batch, device, bootstrap, run")
+    ] = None,
 ) -> None:
     """What a model is worth on a store: a table here, JSON, CSV per class and figures in the run.
 
@@ -345,7 +383,9 @@ def show(
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="a .pt of fairseq-signals (ECG-FM), pretrained or fine-tuned")],
     folder: Annotated[Path, typer.Argument(help="the model's folder to write")],
-    scaling: Annotated[str, typer.Option(help="what the weights were trained on: record_zscore (ECG-FM) or none (mV, the older pipeline)")] = "record_zscore",
+    scaling: Annotated[
+        str, typer.Option(help="what the weights were trained on: record_zscore (ECG-FM) or none (mV, the older pipeline)")
+    ] = "record_zscore",
     labels: Annotated[Path | None, typer.Option(help="label_def.csv of the old run: the names of the classes")] = None,
 ) -> None:
     """Other people's weights as a model of ours. Their pickle is read, not executed."""

@@ -86,7 +86,12 @@ def make_world(folder: Callable[[], Path]) -> World:
     """The small world, made once in a test session."""
     if not _made:
         place = folder()
-        commands = {"simulate": SIMULATE, "ingest": INGEST, "pretrain": f"{PRETRAIN} run=pretrained", "finetune": f"{FINETUNE} run=diagnosis"}
+        commands = {
+            "simulate": SIMULATE,
+            "ingest": INGEST,
+            "pretrain": f"{PRETRAIN} run=pretrained",
+            "finetune": f"{FINETUNE} run=diagnosis",
+        }
         outcomes = {}
         for name, words in commands.items():
             outcomes[name] = einthoven(words, place)

@@ -52,7 +52,10 @@ def our_words() -> list[tuple[str, str]]:
 
 COMMANDS = [
     (section, snippet.split("einthoven ", 1)[1])
-    for section, snippet in [*our_words(), *(("Pretraining", one) for line in TEXT.splitlines() if not line.startswith("|") for one in snippets(line))]
+    for section, snippet in [
+        *our_words(),
+        *(("Pretraining", one) for line in TEXT.splitlines() if not line.startswith("|") for one in snippets(line)),
+    ]
     if re.match(r"(torchrun .* -m )?einthoven ", snippet)
 ]
 KEYS = [
@@ -173,7 +176,9 @@ def test_f7_nothing_is_compiled_and_the_versions_are_pinned():
 # ------------------------------------------------------------------------------------------------------------- T: the training
 
 
-@pytest.mark.parametrize(("name", "parts"), [("w2v", {"loss_nce"}), ("w2v_cmsc", {"loss_nce", "cmsc"}), ("w2v_cmsc_rlm", {"loss_nce", "cmsc"})])
+@pytest.mark.parametrize(
+    ("name", "parts"), [("w2v", {"loss_nce"}), ("w2v_cmsc", {"loss_nce", "cmsc"}), ("w2v_cmsc_rlm", {"loss_nce", "cmsc"})]
+)
 def test_t1_t3_each_pretraining_runs_and_reports_its_parts(own: Path, name: str, parts: set[str]):
     outcome = einthoven(f"pretrain {name} data=store {TINY} workers=0 save_every=1 keep=2 run=run", own)
     assert outcome.code == 0, outcome.err
@@ -201,7 +206,9 @@ def test_t3_validation_can_be_left_away(own: Path):
 
 def test_t3_a_recipe_of_ones_own_is_a_file(own: Path):
     (own / "D").mkdir()
-    (own / "D" / "MINE.yaml").write_text("base: w2v_cmsc_rlm\nencoder: {{size: tiny, depth: 1}}\nsteps: 2\nbatch: 3\ndevice: cpu\ndata: store\nrun: mine\n")
+    (own / "D" / "MINE.yaml").write_text(
+        "base: w2v_cmsc_rlm\nencoder: {size: tiny, depth: 1}\nsteps: 2\nbatch: 3\ndevice: cpu\ndata: store\nrun: mine\n"
+    )
     assert einthoven("pretrain MINE --config-dir D", own).code == 0
     assert json.loads((own / "mine" / "recipe.json").read_text())["recipe"]["batch"] == 3
 
@@ -248,7 +255,9 @@ def test_t7_e3_fine_tuning_begins_from_a_checkpoint_of_fairseq_signals_and_is_ju
 # ------------------------------------------------------------------------------------------------------------------ E: ECG-FM
 
 
-@pytest.mark.parametrize(("overrides", "n_parameters"), [([], 90_883_072), (["encoder=base"], 90_883_072), (["encoder=large"], 311_940_352)])
+@pytest.mark.parametrize(
+    ("overrides", "n_parameters"), [([], 90_883_072), (["encoder=base"], 90_883_072), (["encoder=large"], 311_940_352)]
+)
 def test_e3_the_models_have_as_many_parameters_as_the_published_ones(overrides: list[str], n_parameters: int):
     from einthoven.leads import TWELVE
     from einthoven.recipes.build import build_encoder, build_objective

@@ -33,7 +33,9 @@ def answer(
         raise EinthovenError(f"--out {out}: expected a name that ends in {' or '.join(WRITERS)}")
     model = Model.from_pretrained(name, device)
     if not model.classes:
-        raise EinthovenError(f"{name} is an encoder without a head and names no findings; fine-tune it first: einthoven finetune diagnosis init={name}")
+        raise EinthovenError(
+            f"{name} is an encoder without a head and names no findings; fine-tune it first: einthoven finetune diagnosis init={name}"
+        )
     answers = predict_files(model, files, progress)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)

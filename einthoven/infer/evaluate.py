@@ -50,7 +50,9 @@ def evaluate(name: str | Path, wanted: Evaluate, progress: Callable[[int, int], 
     assert wanted.data is not None
     model, store = Model.from_pretrained(name, wanted.device), Store(wanted.data)
     if not model.classes:
-        raise EinthovenError(f"{name} is an encoder without a head and names no findings; fine-tune it first: einthoven finetune diagnosis init={name}")
+        raise EinthovenError(
+            f"{name} is an encoder without a head and names no findings; fine-tune it first: einthoven finetune diagnosis init={name}"
+        )
     rows = np.arange(len(store)) if wanted.split == "all" else np.flatnonzero(store.column("split") == wanted.split)
     if wanted.where:
         rows = rows[np.isin(rows, select(store, wanted.where))]

@@ -108,7 +108,7 @@ def _set(tree: dict[str, Any], model: type[BaseModel], key: str, value: Any) -> 
     if part is None or isinstance(value, dict | None):
         tree[last] = value
         return
-    before = tree.get(last)
+    before: Any = tree.get(last)
     kept = getattr(part, "kept_by", lambda value: ())(value) if isinstance(before, dict) else ()
     tree[last] = {**{name: before[name] for name in kept if name in before}, shorthand(part): value}
 
@@ -162,6 +162,9 @@ def compose(recipes: Mapping[str, Any], name: str, overrides: Sequence[str] = ()
 def _read_file(path: Path) -> tuple[str, dict[str, Any]]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise RecipeError(f"{path}: not a YAML file: {where}{error.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not a YAML file: {str(error).splitlines()[0]}") from None
     if not isinstance(content, dict) or not isinstance(content.get("base"), str):

@@ -133,7 +133,9 @@ def _bent(rng: np.random.Generator, loop: np.ndarray, amount: float, fine: float
     near_size = size * np.sin(np.pi * (np.arange(n_points) + 1.0) / (n_points + 1.0))
     bend = size * (amount * _smooth(rng, (3, n_points), 0.09 * n_points) + fine * rng.standard_normal((3, n_points)))
     bend[1] = 0.75 * bend[1] + 0.5 * bend[0]  # left and down go together: the heart's axis lies between them
-    return np.concatenate([late + bend, near * near_size * (_smooth(rng, (2, n_points), 0.07 * n_points) + 1.6 * fine * rng.standard_normal((2, n_points)))])
+    return np.concatenate(
+        [late + bend, near * near_size * (_smooth(rng, (2, n_points), 0.07 * n_points) + 1.6 * fine * rng.standard_normal((2, n_points)))]
+    )
 
 
 def draw_person(rng: np.random.Generator) -> Person:

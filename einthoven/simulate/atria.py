@@ -16,13 +16,16 @@ def fibrillation_waves(rng: np.random.Generator, time: np.ndarray) -> np.ndarray
     waves = np.empty((3, time.size))
     for axis, factor in enumerate(1.0 + rng.normal(0.0, 0.03, 3)):
         f0, wander = rate * factor, rng.uniform(0.1, 0.3)
-        phase = 2 * np.pi * f0 * time + rng.uniform(0, 2 * np.pi) + (0.25 / 0.2) * np.sin(2 * np.pi * 0.2 * time + rng.uniform(0, 2 * np.pi))
+        phase = (
+            2 * np.pi * f0 * time + rng.uniform(0, 2 * np.pi) + (0.25 / 0.2) * np.sin(2 * np.pi * 0.2 * time + rng.uniform(0, 2 * np.pi))
+        )
         for _ in range(4):  # the fibrillating fronts come and go: a narrow band, not a line
             phase += 0.45 * np.sin(2 * np.pi * rng.uniform(0.3, 1.3) * time + rng.uniform(0, 2 * np.pi))
         height = 1.0 + 0.33 * np.sin(2 * np.pi * wander * time + rng.uniform(0, 2 * np.pi))
         saw = sum(2.0 / (i * np.pi) * np.sin(i * phase) for i in (1, 2, 3)) * height
         side = sum(
-            np.sin(2 * np.pi * f0 * rng.choice([rng.uniform(0.7, 0.9), rng.uniform(1.1, 1.3)]) * time + rng.uniform(0, 2 * np.pi)) for _ in range(6)
+            np.sin(2 * np.pi * f0 * rng.choice([rng.uniform(0.7, 0.9), rng.uniform(1.1, 1.3)]) * time + rng.uniform(0, 2 * np.pi))
+            for _ in range(6)
         )
         saw = saw / saw.std() + 0.4 * side / side.std()
         waves[axis] = level[axis] * saw / saw.std()

@@ -25,7 +25,24 @@ from einthoven.simulate.heart import simulate
 from einthoven.simulate.wfdb_record import appearing, is_whole, read_labels, write_record
 
 PER_FOLDER = 1000
-COLUMNS = ("record", "patient", "visit", "time", "age", "sex", "rhythm", "findings", "codes", "hr", "pr", "qrs", "qt", "qtc", "axis", "beats")
+COLUMNS = (
+    "record",
+    "patient",
+    "visit",
+    "time",
+    "age",
+    "sex",
+    "rhythm",
+    "findings",
+    "codes",
+    "hr",
+    "pr",
+    "qrs",
+    "qt",
+    "qtc",
+    "axis",
+    "beats",
+)
 _SETTINGS = "simulate.json"
 
 
@@ -86,7 +103,9 @@ def write_corpus(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # The number of records is not among them: a corpus may be lengthened.
-    _hold_settings(folder / _SETTINGS, {"version": 1, "seed": int(seed), "patients": int(patients), "seconds": float(seconds), "fs": float(fs)})
+    _hold_settings(
+        folder / _SETTINGS, {"version": 1, "seed": int(seed), "patients": int(patients), "seconds": float(seconds), "fs": float(fs)}
+    )
 
     patient, visit = assign(records, patients, seed)
     jobs = [(k, int(patient[k]), int(visit[k])) for k in range(records)]
@@ -129,7 +148,9 @@ def _hold_settings(path: Path, settings: dict[str, Any]) -> None:
     if path.exists():
         there = json.loads(path.read_text(encoding="utf-8"))
         if there != settings:
-            changed = ", ".join(f"{key}={there.get(key)} there, {value} asked" for key, value in settings.items() if there.get(key) != value)
+            changed = ", ".join(
+                f"{key}={there.get(key)} there, {value} asked" for key, value in settings.items() if there.get(key) != value
+            )
             raise ValueError(f"{path.parent} holds a corpus made with other settings ({changed}): choose another folder or delete this one")
         return
     with appearing(path) as part:
@@ -159,5 +180,3 @@ def _write_one(folder: Path, seed: int, seconds: float, fs: float, job: tuple[in
         "beats": len(truth.symbols),
     }
     return row | numbers, new
-
-

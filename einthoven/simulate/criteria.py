@@ -37,7 +37,7 @@ class Readings:
 def read_beat(heart: Heart, field: np.ndarray) -> Readings:
     """Measure a heart's QRS and ST-T in twelve leads at steps of 1 ms, against the line before the QRS."""
     wave = Wave.of(heart.qrs, QRS_THRESHOLD)
-    n_qrs = max(int(round(1000 * heart.qrs_seconds)), 2)
+    n_qrs = max(round(1000 * heart.qrs_seconds), 2)
     time = np.arange(n_qrs + 1) / n_qrs
     qrs = from_vcg(curve(heart.qrs, wave.onset + time * (wave.offset - wave.onset)), field)
     peak = qrs.argmax(axis=1)

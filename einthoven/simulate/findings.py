@@ -162,7 +162,11 @@ _CAUSES: dict[str, tuple[str, ...]] = {
     "bundle branch block": ("complete left bundle branch block", "complete right bundle branch block"),
     "ST elevation": ("acute anterior myocardial infarction", "acute inferior myocardial infarction", "acute lateral myocardial infarction"),
     "ST depression": ("chronic myocardial ischaemia",),
-    "pathological Q wave": ("old anterior myocardial infarction", "old inferior myocardial infarction", "old lateral myocardial infarction"),
+    "pathological Q wave": (
+        "old anterior myocardial infarction",
+        "old inferior myocardial infarction",
+        "old lateral myocardial infarction",
+    ),
     "left ventricular strain": ("left ventricular hypertrophy",),
 }
 

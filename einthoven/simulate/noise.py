@@ -44,7 +44,9 @@ def electrode_noise(rng: np.random.Generator, n_samples: int, fs: float, contact
     n_fft = 1 << int(np.ceil(np.log2(n_samples + 4.0 * fs)))
     f = np.fft.rfftfreq(n_fft, 1.0 / fs)
 
-    muscle = _coloured(rng, 10, np.where(f > 5.0, (f / 60.0) ** 2 / (1.0 + (f / 110.0) ** 3) / (1.0 + (f / 125.0) ** 8), 0.0), n_fft)[:, :n_samples]
+    muscle = _coloured(rng, 10, np.where(f > 5.0, (f / 60.0) ** 2 / (1.0 + (f / 110.0) ** 3) / (1.0 + (f / 125.0) ** 8), 0.0), n_fft)[
+        :, :n_samples
+    ]
     tension = np.exp(0.85 * np.sin(2 * np.pi * rng.uniform(0.1, 1.0, (10, 1)) * t + rng.uniform(0, 2 * np.pi, (10, 1))))
     relaxed = np.exp(rng.normal(0.0, 0.25))
     total = relaxed * contact[:, None] * MUSCLE[:, None] * tension[:9] * muscle[:9]
@@ -53,7 +55,13 @@ def electrode_noise(rng: np.random.Generator, n_samples: int, fs: float, contact
     slow = np.zeros_like(f)
     slow[1:] = np.where(f[1:] < 8.0, 1.0 / np.maximum(f[1:], 0.04), 0.0)
     restless = np.exp(rng.normal(0.0, 0.75))
-    total += restless * np.sqrt(contact)[:, None] * WANDER[:, None] * np.exp(rng.normal(0, 0.3, (9, 1))) * _coloured(rng, 9, slow, n_fft)[:, :n_samples]
+    total += (
+        restless
+        * np.sqrt(contact)[:, None]
+        * WANDER[:, None]
+        * np.exp(rng.normal(0, 0.3, (9, 1)))
+        * _coloured(rng, 9, slow, n_fft)[:, :n_samples]
+    )
     total += np.exp(rng.normal(0.0, 0.5)) * BREATH[:, None] * rng.normal(0.5, 0.8, (9, 1)) * breath
 
     # Between the two: skin, breath and small movements, 0.5–10 Hz.
@@ -63,7 +71,9 @@ def electrode_noise(rng: np.random.Generator, n_samples: int, fs: float, contact
     mains = rng.choice([50.0, 60.0]) + rng.normal(0.0, 0.05)
     level = rng.uniform(5.0, 25.0) if rng.random() < 0.08 else rng.uniform(0.0, 1.5)  # most machines remove it
     phase = rng.uniform(0, 2 * np.pi)
-    hum = sum(part * np.sin(2 * np.pi * order * mains * t + order * phase) for order, part in ((1, 1.0), (3, 0.15)) if order * mains < fs / 2)
+    hum = sum(
+        part * np.sin(2 * np.pi * order * mains * t + order * phase) for order, part in ((1, 1.0), (3, 0.15)) if order * mains < fs / 2
+    )
     total += level * contact[:, None] * rng.normal(0.0, 1.0, (9, 1)) * hum
 
     for _ in range(rng.poisson(0.012 * n_samples / fs)):  # an electrode is pulled, and comes back

@@ -53,18 +53,25 @@ def checksum(samples: np.ndarray) -> int:
 
 def write_header(path: Path, name: str, record: Record, val: np.ndarray, patient: str, time: datetime) -> None:
     """The ``.hea`` of a record, with the comment lines of the Challenge and two more: patient and time."""
-    fs = f"{record.fs:g}"
+    fs = f"{record.fs:.10g}"
     lines = [f"{name} {val.shape[0]} {fs} {val.shape[1]}"]
     for lead, row in zip(record.leads, val, strict=True):
         lines.append(f"{name}.mat 16+24 {GAIN}/mV 16 0 {int(row[0])} {checksum(row)} 0 {lead}")
     codes = ",".join(sorted(record.labels or {}))
-    lines += [f"#Age: {record.meta['age']}", f"#Sex: {record.meta['sex'].capitalize()}", f"#Dx: {codes}", "#Rx: Unknown", "#Hx: Unknown", "#Sx: Unknown"]
+    lines += [
+        f"#Age: {record.meta['age']}",
+        f"#Sex: {record.meta['sex'].capitalize()}",
+        f"#Dx: {codes}",
+        "#Rx: Unknown",
+        "#Hx: Unknown",
+        "#Sx: Unknown",
+    ]
     lines += [f"#Patient ID: {patient}", f"#Recording time: {time.isoformat()}"]
     with appearing(path) as part:
         part.write_text("\n".join(lines) + "\n", encoding="ascii", newline="\n")
 
 
-def annotations(truth: Truth) -> tuple[np.ndarray, list[str], np.ndarray]:
+def truth_marks(truth: Truth) -> tuple[np.ndarray, list[str], np.ndarray]:
     """Samples, symbols and numbers of a truth, in order of time.
 
     Waves as in the QT database: ``(`` onset, ``p`` or ``t`` or a beat code peak, ``)`` offset; the number of a bracket says of
@@ -86,7 +93,7 @@ def write_annotations(folder: Path, name: str, truth: Truth, fs: float) -> None:
     """``name.atr`` with every beat and wave boundary of the truth."""
     from wfdb import wrann
 
-    samples, symbols, numbers = annotations(truth)
+    samples, symbols, numbers = truth_marks(truth)
     if not len(samples):
         samples, symbols, numbers = np.array([0]), ["~"], np.array([0])  # an empty annotation file cannot be read again
     # wrann chooses its file's name itself, so it writes into a folder of its own, from which the file is moved.

@@ -233,7 +233,16 @@ def test_fewer_leads_than_the_model_takes_are_answered_and_that_is_said(world: W
 # ---------------------------------------------------------------------------------------------------------------------- stores
 
 
-@pytest.mark.parametrize("words", ["store store", "evaluate diagnosis data=store", f"{PRETRAIN} run=new", f"{FINETUNE} run=new", "ingest physionet2021 corpus store -j 1"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "store store",
+        "evaluate diagnosis data=store",
+        f"{PRETRAIN} run=new",
+        f"{FINETUNE} run=new",
+        "ingest physionet2021 corpus store -j 1",
+    ],
+)
 def test_a_store_of_another_version_is_refused_by_every_command(own: Path, words: str):
     path = own / "store" / "store.json"
     facts = json.loads(path.read_text())

@@ -6,13 +6,21 @@ Signals are (lead=12, time) in mV in the order of TWELVE, at 500 Hz; ``peaks`` a
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import butter, sosfiltfilt
+from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from einthoven.leads import DOWER, INDEPENDENT, KORS, TWELVE
 
 FS = 500
 EIGHT = [TWELVE.index(name) for name in INDEPENDENT]
-BANDS = {"0.05_0.5": (0.05, 0.5), "0.5_1": (0.5, 1), "1_5": (1, 5), "5_15": (5, 15), "15_40": (15, 40), "40_100": (40, 100), "100_150": (100, 150)}
+BANDS = {
+    "0.05_0.5": (0.05, 0.5),
+    "0.5_1": (0.5, 1),
+    "1_5": (1, 5),
+    "5_15": (5, 15),
+    "15_40": (15, 40),
+    "40_100": (40, 100),
+    "100_150": (100, 150),
+}
 _DIAGNOSTIC = butter(3, [0.5, 40.0], "bandpass", fs=FS, output="sos")
 _SLOW = butter(2, 0.5, "lowpass", fs=FS, output="sos")
 _FAST = butter(3, 40.0, "highpass", fs=FS, output="sos")
@@ -55,9 +63,13 @@ def aligned_beats(signal, peaks, before=150, after=225):
     inside = [p for p in peaks if p - before - 10 >= 0 and p + after + 10 <= signal.shape[1]]
     beats = np.stack([line[:, p - before : p + after] for p in inside])
     template = np.median(beats, axis=0)[EIGHT, before - 40 : before + 40].ravel()
+    template = template - template.mean()
     out = []
     for p in inside:
-        fit = [np.corrcoef(line[EIGHT, p + d - 40 : p + d + 40].ravel(), template)[0, 1] for d in range(-6, 7)]
+        near = line[EIGHT, p - 46 : p + 46]
+        pieces = np.stack([near[:, d : d + 80].ravel() for d in range(13)])
+        pieces = pieces - pieces.mean(axis=1, keepdims=True)
+        fit = pieces @ template / np.sqrt((pieces**2).sum(axis=1))
         shift = int(np.argmax(fit)) - 6
         out.append(line[:, p + shift - before : p + shift + after])
     return np.stack(out)
@@ -86,13 +98,13 @@ def _boundaries(v, centre=150):
     return onset, offset
 
 
-def dipole_measures(signal, peaks):
-    """How dipolar a record is, and its vectors (Kors)."""
+def dipole_measures(signal, beats):
+    """How dipolar a record is, and its vectors (Kors); ``beats`` as ``aligned_beats`` gives them."""
     diagnostic = sosfiltfilt(_DIAGNOSTIC, signal)
     out = {"cum3_of12": _explained(diagnostic, 3), "cum4_of12": _explained(diagnostic, 4), "cum3_of8": _explained(diagnostic[EIGHT], 3)}
     # What rank 3 leaves is the sum of the other eigenvalues.
     out["resid3_rms_uV"] = 1000 * np.sqrt(np.linalg.eigvalsh(diagnostic @ diagnostic.T)[:-3].sum() / diagnostic.size)
-    beat = np.median(aligned_beats(signal, peaks), axis=0)[EIGHT]
+    beat = np.median(beats, axis=0)[EIGHT]
     for n in (1, 2, 3, 4):
         out[f"beat_cum{n}"] = _explained(beat, n)
     onset, offset = _boundaries(KORS @ beat)
@@ -126,9 +138,8 @@ def dipole_measures(signal, peaks):
     return out
 
 
-def beat_to_beat(signal, peaks):
+def beat_to_beat(beats):
     """How alike the beats of a record are: name -> (lead,)."""
-    beats = aligned_beats(signal, peaks)
     median = np.median(beats, axis=0)
     centred, reference = beats - beats.mean(axis=2, keepdims=True), median - median.mean(axis=1, keepdims=True)
     corr = (centred * reference).sum(axis=2) / np.sqrt((centred**2).sum(axis=2) * (reference**2).sum(axis=1))
@@ -177,7 +188,10 @@ def pathology_measures(signal, peaks):
     qrs = beat[:, onset : offset + 1]
     row = {name: i for i, name in enumerate(TWELVE)}
     out = {"QRSd": 1000 * (offset - onset) / FS, "axis": np.degrees(np.arctan2(qrs[row["aVF"]].sum(), qrs[row["I"]].sum()))}
-    top, bottom = np.maximum(qrs.max(axis=1), 0), qrs.min(axis=1)
+    # An R wave is a peak: a QRS that ends in a lifted ST has none for that.
+    peaks_of = [find_peaks(row, height=0.03, prominence=0.03)[0] for row in qrs]
+    top = np.array([row[found].max(initial=0.0) for row, found in zip(qrs, peaks_of, strict=True)])
+    bottom = qrs.min(axis=1)
     out["Sokolow"] = -bottom[row["V1"]] + max(top[row["V5"]], top[row["V6"]])
     out["Cornell"] = top[row["aVL"]] - bottom[row["V3"]]
     out["vecmax"] = np.sqrt(((KORS @ qrs[EIGHT]) ** 2).sum(axis=0)).max()

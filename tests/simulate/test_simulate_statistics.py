@@ -26,8 +26,37 @@ REAL = json.loads((Path(__file__).parent / "real_quartiles.json").read_text())
 PERSONS = 200
 
 # Known misses: the simulated median lies outside the real quartiles, or the spread is off by more than a factor of 2.
-MEDIAN_MISSES: set[str] = set()
-SPREAD_MISSES: set[str] = set()
+MEDIAN_MISSES = {
+    "signal: rms I",
+    "signal: quiet15 V4",
+    "signal: band_40_100 II",
+    "signal: band_40_100 aVF",
+    "signal: band_100_150 aVR",
+    "signal: band_100_150 V1",
+    "signal: band_100_150 V2",
+    "beat_to_beat: corr V2",
+    "beat_to_beat: corr V3",
+    "beat_to_beat: residrms V4",
+    "beat_to_beat: qrsamp_cv aVL",
+    "beat_to_beat: qrsamp_cv V1",
+    "amplitude: P aVL",
+    "amplitude: P V6",
+}
+SPREAD_MISSES = {
+    "signal: band_0.5_1 V2",
+    "signal: band_0.5_1 V6",
+    "signal: band_100_150 V2",
+    "dipole: cum4_of12",
+    "dipole: T_cum1",
+    "dipole: t_el",
+    "beat_to_beat: corr V2",
+    "beat_to_beat: corr V3",
+    "beat_to_beat: corr V4",
+    "beat_to_beat: qrsamp_cv V1",
+    "beat_to_beat: qrsamp_cv V6",
+    "amplitude: Q V1",
+    "amplitude: Q V4",
+}
 
 pytestmark = pytest.mark.slow
 
@@ -54,11 +83,15 @@ def measured():
         n_records += 1
         signal, truth = made.record.signal.astype(np.float64), made.truth
         keep("signal", signal_measures(signal, truth.r_peaks))
-        keep("dipole", dipole_measures(signal, truth.r_peaks))
-        keep("beat_to_beat", beat_to_beat(signal, truth.r_peaks))
+        beats = aligned_beats(signal, truth.r_peaks)
+        keep("dipole", dipole_measures(signal, beats))
+        keep("beat_to_beat", beat_to_beat(beats))
         keep("amplitude", amplitudes(signal, truth))
         whole_p, whole_t = ([row for row in truth.marks[wave] if row.min() >= 0] for wave in "PT")
-        durations = {"P": np.median([2 * (row[2] - row[0]) for row in whole_p]), "Tpe": np.median([2 * (row[2] - row[1]) for row in whole_t])}
+        durations = {
+            "P": np.median([2 * (row[2] - row[0]) for row in whole_p]),
+            "Tpe": np.median([2 * (row[2] - row[1]) for row in whole_t]),
+        }
         keep("interval", {name: truth.intervals[name] for name in ("PR", "QRS", "QT", "axis")} | durations)
     return values
 
@@ -72,14 +105,14 @@ def expected_to_fail(misses):
         yield pytest.param(section, name, marks=marks, id=f"{section}: {name}")
 
 
-@pytest.mark.parametrize(("section", "name"), expected_to_fail(MEDIAN_MISSES))
+@pytest.mark.parametrize(("section", "name"), list(expected_to_fail(MEDIAN_MISSES)))
 def test_the_median_lies_between_the_real_quartiles(measured, section, name):
     real = REAL[section][name]
     low, high = (real["q"][1], real["q"][3]) if real["n"] >= 20 else (real["q"][0], real["q"][4])
     assert low <= np.median(measured[section][name]) <= high
 
 
-@pytest.mark.parametrize(("section", "name"), expected_to_fail(SPREAD_MISSES))
+@pytest.mark.parametrize(("section", "name"), list(expected_to_fail(SPREAD_MISSES)))
 def test_the_spread_is_the_real_one_within_a_factor_of_two(measured, section, name):
     _, low, _, high, _ = REAL[section][name]["q"]
     quartiles = np.percentile(measured[section][name], [25, 75])
@@ -136,7 +169,13 @@ GROUPS = {
     "IMI": "old inferior myocardial infarction",
     "ASMI": "old anterior myocardial infarction",
 }
-GROUP_MISSES: dict[str, set[str]] = {}
+GROUP_MISSES = {
+    "NORM_ptbxl": {"QRSd", "ST60_V2"},
+    "CRBBB": {"term40_V3"},
+    "LAFB": {"term40_aVF"},
+    "IMI": {"Cornell", "nadir_I", "T_V6"},
+    "ASMI": {"nadir_I", "term40_aVF", "term40_V2", "T_V3"},
+}
 
 
 @pytest.fixture(scope="session")
@@ -158,7 +197,7 @@ def _group_targets():
             yield pytest.param(group, name, marks=marks, id=f"{group}: {name}")
 
 
-@pytest.mark.parametrize(("group", "name"), _group_targets())
+@pytest.mark.parametrize(("group", "name"), list(_group_targets()))
 def test_a_group_s_median_is_one_of_the_real_group(groups, group, name):
     real = REAL["pathology"][group][name]
     low, high = (real["q"][1], real["q"][3]) if real["n"] >= 20 else (real["q"][0], real["q"][4])
