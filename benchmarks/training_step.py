@@ -6,8 +6,10 @@
     OMP_NUM_THREADS=1 python benchmarks/training_step.py --clock cpu   # on a machine that others use too
 
 The step's FLOP/s, counted analytically, over the FLOP/s of a large matrix product in the same precision, both measured in
-turn in the same run; so the ratio does not hang on the machine or on who else uses it. Goal: 0.6 in fp32 on a CPU,
-0.45 in bf16 on a GPU. What is counted is the arithmetic that the model's definition asks for, as multiply-adds of 2 FLOP:
+turn in the same run, so that the ratio hangs little on the machine. It does hang on who else uses it: on busy cores the
+threads of a step's many small operations wait for each other (0.40 was seen with two threads), hence `--clock cpu`.
+Goal: 0.6 in fp32 on a CPU, 0.45 in bf16 on a GPU. What is counted is the arithmetic that the model's definition asks for,
+as multiply-adds of 2 FLOP:
 
     per row, L frames of D channels, M of them masked
     convolutions    sum over layers of frames x kernel x channels in x channels out
@@ -20,7 +22,7 @@ turn in the same run; so the ratio does not hang on the machine or on who else u
 On a CPU the positional convolution is computed by spectra, for a fourth of its time; hence the second ratio, which does
 not count its arithmetic at all.
 
-2026-11-20, AMD EPYC (Zen 5, AVX-512 bf16, no AMX), one thread, `--clock cpu` beside seven other busy processes, torch 2.13.0:
+2026-11-20, AMD EPYC (Zen 5, AVX-512 bf16, no AMX), one thread, `--clock cpu` beside other busy processes, torch 2.13.0:
 
 | 8 rows x 5 s | product TFLOP/s | step s | ratio | without positions |
 | --- | --- | --- | --- | --- |
@@ -30,7 +32,7 @@ not count its arithmetic at all.
 | bf16 | 0.377 | 2.47 | 0.76 | 0.72 |
 
 The two of a precision took turns in one process. bf16 is 3.0 x as fast as fp32 (2.4 x before), and its losses are those of
-fp32 within 0.005 over the first steps (8.280, 7.927 and 8.281, 7.928 for 4 rows). No GPU was at hand.
+fp32 within 0.003 over the first steps (8.254, 7.940 and 8.256, 7.942 for 4 rows). No GPU was at hand.
 """
 
 from __future__ import annotations

@@ -68,8 +68,8 @@ def demo(folder: Path, *, seed: int = 1, workers: int = 1, say: Callable[[str], 
     results: dict[str, Evaluated] = {}
     for name, command in (("evaluate", commands[5]), ("evaluate the baseline", commands[6])):
         with step(name, command):
-            model, *overrides = shlex.split(command)[2:]
-            results[name] = evaluate(model, evaluation(overrides))
+            run, *overrides = shlex.split(command)[2:]
+            results[name] = evaluate(run, evaluation(overrides))
     ours, baseline = results["evaluate"], results["evaluate the baseline"]
 
     files = interesting(corpus, store, ours)

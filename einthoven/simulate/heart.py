@@ -30,6 +30,7 @@ _TURNED = frozenset({"left anterior fascicular block", "left posterior fascicula
                      "left ventricular hypertrophy", "incomplete right bundle branch block"})  # fmt: skip
 _WIDE = frozenset({"complete left bundle branch block", "complete right bundle branch block", "ventricular preexcitation",
                    "nonspecific intraventricular conduction disorder"})  # fmt: skip
+_BLOCKED = frozenset({"Mobitz type I atrioventricular block", "Mobitz type II atrioventricular block"})
 _PERSON, _VISIT, _DAY, _RHYTHM, _NOISE = range(5)
 
 
@@ -193,6 +194,9 @@ def _truth(
         names.add("prolonged PR interval")
         if not names & {"Mobitz type I atrioventricular block", "Mobitz type II atrioventricular block"}:
             names.add("first degree atrioventricular block")
+    sinus_alone = names & {"sinus rhythm", "sinus bradycardia"} and set(symbols) == {"N"} and not names & _BLOCKED
+    if sinus_alone and rr.size >= 3 and rr.std() > 0.08 * rr.mean():  # a young heart may breathe that much without being asked to
+        names.add("sinus arrhythmia")
     if rate < 60 and not names & SINUS and "pacing rhythm" not in names:
         names.add("bradycardia")
     if names & {"T wave inversion", "chronic myocardial ischaemia"}:

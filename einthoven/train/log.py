@@ -24,8 +24,8 @@ class Log:
     Every line of metrics.jsonl has ``kind`` ("train" or "valid") and ``step``; see ``TIMES`` for what depends on the machine.
     """
 
-    def __init__(self, run: Path | None, total: int, start: int, progress: bool = True, tensorboard: bool = False):
-        self.run, self.total, self.start, self.progress = run, total, start, progress and run is not None
+    def __init__(self, run: Path | None, total: int, start: int, progress: bool = True, tensorboard: bool = False, metric: str = "loss"):
+        self.run, self.total, self.start, self.progress, self.metric = run, total, start, progress and run is not None, metric
         self.file: TextIO | None = None
         self.bar: Any = None
         self.writer: Any = None
@@ -49,7 +49,7 @@ class Log:
             for name, value in values.items():
                 self.writer.add_scalar(f"{kind}/{name}", value, step)
         if self.progress and (self.bar is None or kind == "valid"):
-            self.say(f"{kind} {step}/{self.total}  {_text(values, everything=kind == 'valid')}{self._eta(step) if kind == 'train' else ''}")
+            self.say(f"{kind} {step}/{self.total}  {_text(values, self.metric)}{self._eta(step) if kind == 'train' else ''}")
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
         """Move the live line."""
@@ -100,11 +100,11 @@ def speeds(begun: float, waited: float, n_rows: int) -> dict[str, float]:
     return dict(zip(TIMES, (seconds, n_rows / seconds, 1 - waited / seconds), strict=True))
 
 
-def _text(values: Mapping[str, float], everything: bool = False) -> str:
-    """loss 0.693  auroc 0.91 …"""
+def _text(values: Mapping[str, float], metric: str = "loss") -> str:
+    """loss 0.693  macro_auroc 0.91 …: the first few and the one that chooses the best checkpoint; metrics.jsonl has all."""
     first = ["loss", *TIMES[1:]]
     names = [name for name in values if name not in (*first, "seconds", "epoch", "lr", "gradient_norm", "weight")]
-    chosen = [*TIMES[1:], "loss", *(names if everything else names[:_SHOWN])]
+    chosen = [*TIMES[1:], "loss", *names[:_SHOWN], *(name for name in names[_SHOWN:] if name == metric)]
     units = {"samples_per_second": "{:.0f} segments/s", "utilisation": "{:.0%} busy"}
     return "  ".join(units.get(name, name + " {:.4g}").format(values[name]) for name in chosen if name in values)
 

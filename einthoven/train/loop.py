@@ -99,7 +99,7 @@ def fit(
             go_on(run, place, training.precision, training.step)
         elif place.first:
             begin(run, describe or {}, place, training.precision)
-        log = Log(run if place.first else None, total, training.step, progress, settings.tensorboard)
+        log = Log(run if place.first else None, total, training.step, progress, settings.tensorboard, settings.metric)
         stack.callback(log.close)
         for note in notes:
             log.warn(training.step, note)

@@ -174,3 +174,15 @@ def test_two_thousand_random_findings_sets_never_contradict_themselves():
     for person in range(2000):
         drawn = draw_findings(np.random.default_rng([1, person]), np.random.default_rng([2, person]))
         assert resolve(drawn) == drawn
+
+
+def test_every_scored_class_of_the_challenge_can_be_made():
+    """The 26 classes of CinC 2021, of two equivalent codes the first or the second."""
+    scored = (
+        "164889003 164890007 6374002 426627000 733534002|164909002 713427006|59118001 270492004 713426002 39732003 445118002 164947007 251146004 "
+        "111975006 698252002 426783006 284470004|63593006 10370003 365413008 427172004|17338001 164917005 47665007 427393009 426177001 427084000 "
+        "164934002 59931005"
+    ).split()
+    codes = {finding.code for finding in FINDINGS.values()}
+    assert len(scored) == 26
+    assert [item for item in scored if not codes & set(item.split("|"))] == []
