@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "einthoven"
 GROUPS = [
-    {"errors", "record", "leads"},
+    {"errors", "record", "leads", "whole"},
     {"io", "signal", "simulate"},
     {"sources", "store"},
     {"augment", "layers", "models", "objectives", "tasks", "metrics"},

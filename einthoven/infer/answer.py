@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from einthoven.errors import EinthovenError
-from einthoven.infer.evaluate import facts_of, write
+from einthoven.infer.evaluate import facts_of
 from einthoven.infer.files import predict_files, write_csv, write_json
 from einthoven.infer.model import Model
+from einthoven.whole import write_text
 
 WRITERS = {".json": write_json, ".csv": write_csv}
 
@@ -31,6 +33,11 @@ def answer(
     """
     if out is not None and out.suffix.lower() not in WRITERS:
         raise EinthovenError(f"--out {out}: expected a name that ends in {' or '.join(WRITERS)}")
+    if html is not None and html.suffix.lower() not in (".html", ".htm"):
+        raise EinthovenError(f"--html {html}: expected a name that ends in .html")
+    for path in (out, html):
+        if path is not None:
+            refuse_unwritable(path)
     model = Model.from_pretrained(name, device)
     if not model.classes:
         raise EinthovenError(
@@ -38,12 +45,19 @@ def answer(
         )
     answers = predict_files(model, files, progress)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
         WRITERS[out.suffix.lower()](out, answers)
     if html is not None:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        write(html, report(model, answers, n_tracings))
+        write_text(html, report(model, answers, n_tracings))
     return answers
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise EinthovenError where a file cannot be written, before hours of answers are lost to it."""
+    folder = next((parent for parent in path.absolute().parents if parent.exists()), path.absolute().parent)
+    if path.is_dir():
+        raise EinthovenError(f"{path}: is a folder; give the name of a file in it")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise EinthovenError(f"{path}: cannot be written: {folder} {'may not be written to' if folder.is_dir() else 'is no folder'}")
 
 
 def report(model: Model, answers: Sequence[dict[str, Any]], n_tracings: int = 50) -> str:

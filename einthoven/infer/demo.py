@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import einthoven
-from einthoven.infer.evaluate import Evaluated, evaluate, write
+from einthoven.infer.evaluate import Evaluated, evaluate
 from einthoven.infer.files import predict_files
 from einthoven.infer.model import Model
 from einthoven.io import read
@@ -30,6 +30,7 @@ from einthoven.simulate.corpus import write_corpus
 from einthoven.sources.vocabulary import snomed_names
 from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
+from einthoven.whole import write_text
 
 RECORDS, PATIENTS = 900, 450
 PRETRAIN = "steps=300 batch=16 optim.lr=1e-3"
@@ -101,7 +102,7 @@ def demo(folder: Path, *, seed: int = 1, workers: int = 1, say: Callable[[str], 
         ours=OURS,
     )
     report = folder / "report.html"
-    write(report, html)
+    write_text(report, html)
     return report
 
 

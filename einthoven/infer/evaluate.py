@@ -18,11 +18,11 @@ from einthoven.metrics.evaluation import Evaluation
 from einthoven.metrics.evaluation import evaluate as judge
 from einthoven.recipes.evaluation import Evaluate
 from einthoven.sources.vocabulary import LabelClass
-from einthoven.store.layout import write_atomically
 from einthoven.store.read import Store
 from einthoven.store.views import Segments
 from einthoven.store.where import select
 from einthoven.train.data import in_order
+from einthoven.whole import write_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +74,13 @@ def evaluate(name: str | Path, wanted: Evaluate, progress: Callable[[int, int], 
     )
     folder = wanted.run or home_of(name, store, wanted.split)
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "evaluation.json", evaluation.to_json())
-    write(folder / "per_class.csv", evaluation.to_csv())
-    write(folder / "predictions.csv", predictions_csv(store, rows, names, probability, label))
+    write_text(folder / "evaluation.json", evaluation.to_json())
+    write_text(folder / "per_class.csv", evaluation.to_csv())
+    write_text(folder / "predictions.csv", predictions_csv(store, rows, names, probability, label))
     from einthoven.report.evaluation import evaluation_html
 
     about = {"model": str(name), "store": f"{store.path}, {wanted.split}: {len(rows)} recordings"} | facts_of(model)
-    write(folder / "report.html", evaluation_html(evaluation, probability=probability, label=label, names=names, model=about))
+    write_text(folder / "report.html", evaluation_html(evaluation, probability=probability, label=label, names=names, model=about))
     return Evaluated(evaluation, probability, label, rows, folder)
 
 
@@ -156,7 +156,3 @@ def predictions_csv(store: Store, rows: np.ndarray, names: list[str], probabilit
         known = ["" if np.isnan(value) else int(value) for value in label[place]]
         writer.writerow([record[place], patient[place] or "", *(f"{value:.6g}" for value in probability[place]), *known])
     return text.getvalue()
-
-
-def write(path: Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode("utf-8")))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from einthoven.errors import EinthovenError
+from einthoven.whole import write_text
 
 if TYPE_CHECKING:
     from einthoven.infer.model import Model
@@ -81,7 +81,7 @@ def without(message: str, path: Path) -> str:
 
 def write_json(path: str | Path, answers: Sequence[Mapping[str, Any]]) -> None:
     """All answers as a JSON list."""
-    _write(Path(path), json.dumps(list(answers), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(Path(path), json.dumps(list(answers), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_csv(path: str | Path, answers: Sequence[Mapping[str, Any]]) -> None:
@@ -97,18 +97,4 @@ def write_csv(path: str | Path, answers: Sequence[Mapping[str, Any]]) -> None:
         for one in answer["findings"]:
             values = [one["name"], one["code"] or "", f"{one['probability']:.6g}", f"{one['threshold']:.6g}", int(one["positive"])]
             writer.writerow([*head, *values, "; ".join(answer["notes"]), ""])
-    _write(Path(path), text.getvalue())
-
-
-def _write(path: Path, text: str) -> None:
-    """The file appears whole or not at all. Raises EinthovenError where it cannot be written."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(unfinished, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise EinthovenError(f"{path}: cannot be written: {error.strerror or error}") from error
+    write_text(Path(path), text.getvalue())

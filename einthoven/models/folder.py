@@ -25,6 +25,7 @@ from torch import Tensor, nn
 import einthoven
 from einthoven.errors import CheckpointError, ContractError
 from einthoven.signal.contract import SignalContract
+from einthoven.whole import sync
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT, VERSION = "einthoven-model", 1
@@ -93,7 +94,7 @@ def save_model(folder: str | Path, state: Mapping[str, Tensor], config: Mapping[
         whole = {**config, "files": {WEIGHTS: _sha256((unfinished / WEIGHTS).read_bytes())}}
         (unfinished / CONFIG).write_text(json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
         for path in (unfinished / WEIGHTS, unfinished / CONFIG, unfinished):
-            _sync(path)
+            sync(path)
         if folder.exists():
             # A folder cannot be renamed onto another; the old one steps aside and is removed when the new one is there.
             old = folder.with_name(f".{folder.name}.old-{uuid.uuid4().hex[:8]}")
@@ -108,7 +109,7 @@ def save_model(folder: str | Path, state: Mapping[str, Tensor], config: Mapping[
             os.rename(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    _sync(folder.parent)
+    sync(folder.parent)
     return folder
 
 
@@ -281,14 +282,3 @@ def _replaceable(folder: Path) -> bool:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Bring a file or a folder's entries to the disk. Windows cannot open a folder, and does not need it for a rename."""
-    if os.name == "nt" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

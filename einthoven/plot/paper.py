@@ -14,6 +14,7 @@ from einthoven.leads import canonical
 from einthoven.plot.caption import one_line, person, scale, when
 from einthoven.plot.sheet import Sheet, Strip, lay_out
 from einthoven.record import Record
+from einthoven.whole import appearing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,8 +115,7 @@ def save(figure: Figure | Sequence[Figure], path: str | Path) -> Path:
     pages = [figure] if not isinstance(figure, Sequence) else list(figure)
     if kind != ".pdf" and len(pages) != 1:
         raise EinthovenError(f"cannot write {len(pages)} pages into {path.name}: several pages need a .pdf")
-    unfinished = path.with_name(f".{path.name}.unfinished{kind}")
-    try:
+    with appearing(path, synced=False) as unfinished:
         if kind == ".pdf":
             from matplotlib.backends.backend_pdf import PdfPages
 
@@ -126,9 +126,6 @@ def save(figure: Figure | Sequence[Figure], path: str | Path) -> Path:
             pages[0].savefig(unfinished, format="svg", metadata={"Date": None})
         else:
             pages[0].savefig(unfinished, format="png", dpi=DPI, metadata={"Software": "Einthoven"})
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path
 
 

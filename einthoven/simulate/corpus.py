@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from einthoven.simulate.heart import simulate
-from einthoven.simulate.wfdb_record import appearing, is_whole, read_labels, write_record
+from einthoven.simulate.wfdb_record import is_whole, read_labels, write_record
+from einthoven.whole import appearing
 
 PER_FOLDER = 1000
 COLUMNS = (
@@ -124,9 +125,9 @@ def write_corpus(
 
     for part in range(0, records, PER_FOLDER):
         names = "".join(f"{row['record']}\n" for row in islice(rows, part, part + PER_FOLDER))
-        with appearing(_folder_of(folder, part) / "RECORDS") as path:
+        with appearing(_folder_of(folder, part) / "RECORDS", synced=False) as path:
             path.write_text(names, encoding="ascii", newline="\n")
-    with appearing(folder / "truth.csv") as path:
+    with appearing(folder / "truth.csv", synced=False) as path:
         with open(path, "w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             table.writeheader()
@@ -153,7 +154,7 @@ def _hold_settings(path: Path, settings: dict[str, Any]) -> None:
             )
             raise ValueError(f"{path.parent} holds a corpus made with other settings ({changed}): choose another folder or delete this one")
         return
-    with appearing(path) as part:
+    with appearing(path, synced=False) as part:
         part.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -17,19 +16,9 @@ import numpy as np
 
 from einthoven.record import Record
 from einthoven.simulate.heart import Truth
+from einthoven.whole import appearing
 
 GAIN = 1000  # counts per mV: 1 µV
-
-
-@contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """A name to write to; the file appears at ``path`` by rename when all is written, or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def counts(signal: np.ndarray) -> np.ndarray:
@@ -39,7 +28,7 @@ def counts(signal: np.ndarray) -> np.ndarray:
 
 def write_mat(path: Path, val: np.ndarray) -> None:
     """MATLAB level-4 file with the int16 matrix ``val`` (lead, time): 20 bytes of header, the name, then columns."""
-    with appearing(path) as part:
+    with appearing(path, synced=False) as part:
         with open(part, "wb") as file:
             file.write(struct.pack("<5i", 30, val.shape[0], val.shape[1], 0, 4))
             file.write(b"val\x00")
@@ -67,7 +56,7 @@ def write_header(path: Path, name: str, record: Record, val: np.ndarray, patient
         "#Sx: Unknown",
     ]
     lines += [f"#Patient ID: {patient}", f"#Recording time: {time.isoformat()}"]
-    with appearing(path) as part:
+    with appearing(path, synced=False) as part:
         part.write_text("\n".join(lines) + "\n", encoding="ascii", newline="\n")
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from einthoven import __version__
+from einthoven import __version__, whole
 from einthoven.errors import StoreError
 from einthoven.leads import TWELVE
 from einthoven.store.counts import COARSEST, FINEST, LONGEST_GAP
@@ -25,9 +25,6 @@ from einthoven.store.layout import (
     VERSION,
     schema,
     shard_path,
-    sync_folder,
-    write_atomically,
-    write_json,
 )
 from einthoven.store.shard import Made
 from einthoven.store.split import default_split
@@ -77,10 +74,10 @@ def finish(path: Path, recipe: Mapping[str, Any], facts: Any, made: list[Made], 
                     )
                     waiting, n_waiting = [], 0
 
-    write_atomically(path / TABLE, write, lasting=False)
+    whole.write(path / TABLE, write, lasting=False)
     for stray in set((path / SHARDS).iterdir()) - {shard_path(path, one.shard) for one in made}:
         stray.unlink()  # of a corpus that was longer when an earlier run began
-    whole = {
+    facts_of_store = {
         "format": FORMAT,
         "version": VERSION,
         "signal": {
@@ -98,11 +95,11 @@ def finish(path: Path, recipe: Mapping[str, Any], facts: Any, made: list[Made], 
         "counts": {**counts, "patients": n_patients},
         "shards": [one.n_counts for one in made],
     }
-    sync_folder(path / SHARDS)
-    sync_folder(path)
-    write_json(path / FACTS, whole)
+    whole.sync(path / SHARDS)
+    whole.sync(path)
+    whole.write_json(path / FACTS, facts_of_store)
     shutil.rmtree(path / UNFINISHED)
-    return whole
+    return facts_of_store
 
 
 def _rejected(parts: list[Path]) -> Iterator[tuple[str, str, str]]:
@@ -120,4 +117,4 @@ def _write_rejected(path: Path, parts: list[Path]) -> None:
         writer.writerows(_rejected(parts))
         text.detach()
 
-    write_atomically(path / REJECTED, write, lasting=False)
+    whole.write(path / REJECTED, write, lasting=False)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from einthoven import whole
 from einthoven.errors import StoreError
 from einthoven.signal.resample import METHODS
 from einthoven.sources.facts import RecordRef
@@ -28,7 +29,6 @@ from einthoven.store.layout import (
     UNFINISHED,
     read_facts,
     shard_bytes,
-    write_json,
 )
 from einthoven.store.shard import Job, Made, finished, resolve
 
@@ -210,7 +210,7 @@ def _begin(path: Path, recipe: Mapping[str, Any]) -> None:
     (path / UNFINISHED).mkdir(parents=True, exist_ok=True)
     (path / SHARDS).mkdir(exist_ok=True)
     if not (path / UNFINISHED / _PLAN).exists():
-        write_json(path / UNFINISHED / _PLAN, recipe, lasting=False)
+        whole.write_json(path / UNFINISHED / _PLAN, recipe, lasting=False)
 
 
 def _jobs(refs: Iterable[RecordRef], size: int, job: Callable[[int, tuple[RecordRef, ...]], Job]) -> Iterator[Job]:

@@ -14,9 +14,6 @@ Sample ``t`` of stored lead ``l`` of a record is ``shard[offset + l * n_samples 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -84,38 +81,6 @@ def schema() -> pa.Schema:
 
 
 # ---------------------------------------------------------------------------------------------------------------- writing
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], *, lasting: bool = True) -> None:
-    """Let ``write`` fill a file that appears under its name only when all of it is on the disk.
-
-    lasting : the name survives a power cut from here on; else it may be gone after one, as if it had not been written
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if lasting:
-        sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_json(path: Path, value: Mapping[str, Any], *, lasting: bool = True) -> None:
-    text = json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()), lasting=lasting)
 
 
 def write_header(file: IO[bytes], n_counts: int) -> None:

@@ -16,11 +16,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from einthoven import whole
 from einthoven.errors import EinthovenError, StoreError
 from einthoven.record import Record
 from einthoven.sources.facts import RecordRef
 from einthoven.store.counts import Converted, Unusable, convert
-from einthoven.store.layout import UNFINISHED, schema, shard_bytes, shard_path, write_atomically, write_header
+from einthoven.store.layout import UNFINISHED, schema, shard_bytes, shard_path, write_header
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _write_part(job: Job, made: Made, rows: list[dict[str, Any]], rejected: list
     columns = schema()
     table = pa.Table.from_pydict({name: [row.get(name) for row in rows] for name in columns.names}, schema=columns)
     table = table.replace_schema_metadata({"made": json.dumps(made.__dict__), "rejected": json.dumps(rejected, ensure_ascii=False)})
-    write_atomically(job.part, lambda file: pq.write_table(table, file), lasting=False)
+    whole.write(job.part, lambda file: pq.write_table(table, file), lasting=False)
 
 
 def _convert_ref(ref: RecordRef, source: Any, job: Job, position: int) -> Converted:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from einthoven import whole
 from einthoven.errors import StoreError
-from einthoven.store.layout import SPLITS, TABLE, read_facts, write_atomically
+from einthoven.store.layout import SPLITS, TABLE, read_facts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,7 +111,7 @@ def assign(path: Path | str, column: Sequence[str] | np.ndarray, rule: dict[str,
                 writer.write_table(rows.set_column(place, columns.field(place), values).cast(columns), row_group_size=len(rows))
                 first += len(rows)
 
-    write_atomically(path / TABLE, write)
+    whole.write(path / TABLE, write)
 
 
 # ---------------------------------------------------------------------------------------------------------------- patients

@@ -7,7 +7,6 @@ instant leaves the last checkpoint as it was. What is damaged afterwards is reco
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from einthoven import whole
 from einthoven.errors import CheckpointError
 
 MANIFEST, STATE = "manifest.json", "state.json"
@@ -47,17 +47,17 @@ def save_checkpoint(checkpoints: Path, step: int, tensors: Mapping[str, Mapping[
     unfinished = unfinished_folder(checkpoints, step)
     for name, entries in tensors.items():
         save_file(_own_storage(entries), unfinished / f"{name}.safetensors")
-    _write_json(unfinished / STATE, state)
+    whole.write_json(unfinished / STATE, state, lasting=False)
     files = sorted(path for path in unfinished.rglob("*") if path.is_file() and path.name != MANIFEST)
-    facts = {str(path.relative_to(unfinished)): {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files}
-    _write_json(unfinished / MANIFEST, {"format": "einthoven checkpoint", "version": 1, "step": step, "files": facts})
+    facts = {str(path.relative_to(unfinished)): {"bytes": path.stat().st_size, "sha256": whole.sha256(path)} for path in files}
+    whole.write_json(unfinished / MANIFEST, {"format": "einthoven checkpoint", "version": 1, "step": step, "files": facts}, lasting=False)
     for path in (*files, unfinished / MANIFEST, *(path for path in unfinished.rglob("*") if path.is_dir()), unfinished):
-        _sync(path)
+        whole.sync(path)
     final = checkpoints / folder_name(step)
     if final.exists():  # only a damaged one can stand here: a run that had a good one went on from it
         shutil.rmtree(final)
     os.rename(unfinished, final)
-    _sync(checkpoints)
+    whole.sync(checkpoints)
     return final
 
 
@@ -81,7 +81,7 @@ def verify(folder: Path) -> None:
             raise CheckpointError(f"{path} is missing")
         if path.stat().st_size != n_bytes:
             raise CheckpointError(f"{path} has {path.stat().st_size} bytes, {n_bytes} were written")
-        if _sha256(path) != sha256:
+        if whole.sha256(path) != sha256:
             raise CheckpointError(f"{path} is damaged: its SHA-256 is not the one that was written")
 
 
@@ -184,21 +184,3 @@ def _own_storage(entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _some(names: list[str], n_shown: int = 3) -> str:
     return ", ".join(names[:n_shown]) + (f" and {len(names) - n_shown} more" if len(names) > n_shown else "")
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Bring a file or a folder's entries to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

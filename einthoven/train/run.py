@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 import einthoven
+from einthoven import whole
 from einthoven.errors import EinthovenError
 from einthoven.train.distributed import Place
 
@@ -50,8 +51,8 @@ def begin(run: Path, describe: Mapping[str, Any], place: Place, precision: str) 
         raise EinthovenError(
             f"{run} already holds a run; go on with it by `einthoven resume {run}`, or choose another folder with run=FOLDER"
         )
-    write_json(run / ENVIRONMENT, {**environment(place, precision), "resumed": []})
-    write_json(run / RECIPE, describe)
+    whole.write_json(run / ENVIRONMENT, {**environment(place, precision), "resumed": []})
+    whole.write_json(run / RECIPE, describe)
 
 
 def go_on(run: Path, place: Place, precision: str, step: int) -> None:
@@ -60,7 +61,7 @@ def go_on(run: Path, place: Place, precision: str, step: int) -> None:
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     here = environment(place, precision)
     known.setdefault("resumed", []).append({"step": step, **{key: value for key, value in here.items() if known.get(key) != value}})
-    write_json(path, {**here, **known})
+    whole.write_json(path, {**here, **known})
     cut_metrics(run / METRICS, step)
 
 
@@ -76,7 +77,7 @@ def cut_metrics(path: Path, step: int) -> None:
         except (ValueError, KeyError, TypeError):
             break
         kept.append(line)
-    write_text(path, "".join(kept))
+    whole.write_text(path, "".join(kept))
 
 
 def environment(place: Place, precision: str) -> dict[str, Any]:
@@ -94,17 +95,3 @@ def environment(place: Place, precision: str) -> dict[str, Any]:
         "processes": place.world,
         "threads": torch.get_num_threads(),
     }
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Whole, by rename, or not at all."""
-    temporary = path.with_name(f".{path.name}.unfinished")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

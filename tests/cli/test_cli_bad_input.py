@@ -75,6 +75,7 @@ def recording(folder: Path, n_samples: int = 5000, leads: tuple[str, ...] = ("I"
         (f"show {RECORDING} --start 50", ["from 0 to 10 s"]),
         (f"show {RECORDING} --pages --out x.png", ["pages go into one PDF"]),
         (f"predict diagnosis {RECORDING} --out x.txt", ["x.txt", ".json or .csv"]),
+        (f"predict diagnosis {RECORDING} --html x.pdf", ["x.pdf", ".html"]),
         (f"predict diagnosis {RECORDING} --device cuda:9", ["cuda:9", "device=cpu"]),
         ("simulate corpus --records 40 --patients 20 --seed 4", ["other settings", "seed=3 there, 4 asked"]),
         ("simulate other --records 2 --patients 3", ["patients=3, records=2"]),
