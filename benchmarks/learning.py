@@ -4,7 +4,7 @@ Two witnesses. (1) The accuracy of the masked prediction on patients that were n
 linear probe on the frozen encoder, beside the same probe on the same encoder with random weights: mean AUROC over classes on
 the test patients, with bootstrap intervals over patients, which must not overlap, and the paired difference.
 
-    python benchmarks/learning.py [--records 3000] [--steps 1500] [--folder FOLDER]
+    python benchmarks/learning.py [--records 2000] [--steps 1000] [--folder FOLDER]
 
 Tables of past runs are in LOG.md.
 """
@@ -55,7 +55,9 @@ def vectors(model: Model, store: Store, rows: np.ndarray) -> tuple[np.ndarray, n
 def probe(model: Model, store: Store, min_positives: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
     """Probabilities and labels of the test records, their patients, and the classes that were counted."""
     parts = {name: vectors(model, store, np.flatnonzero(store.column("split") == name)) for name in ("train", "valid", "test")}
-    usable = np.array([all((part[1][:, k] == 1).sum() >= min_positives for part in parts.values()) for k in range(len(CLASSES["cinc2021"]))])
+    usable = np.array(
+        [all((part[1][:, k] == 1).sum() >= min_positives for part in parts.values()) for k in range(len(CLASSES["cinc2021"]))]
+    )
     usable &= np.array([((parts["train"][1][:, k] == 0).sum() > 0) for k in range(len(usable))])
     train, valid, test = ((part[0], part[1][:, usable]) for part in parts.values())
     names = [it.abbreviation for it, kept in zip(CLASSES["cinc2021"], usable) if kept]
@@ -64,9 +66,9 @@ def probe(model: Model, store: Store, min_positives: int) -> tuple[np.ndarray, n
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=3000)
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--records", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--recipe", default="w2v_cmsc_rlm")
@@ -98,7 +100,9 @@ def main() -> None:
             answer, label, patient, names = probe(model, store, min_positives=5)
             found = evaluate(answer, label, names, patient=patient, bootstrap=1000).summary["macro_auroc"]
             answers[name] = answer
-            print(f"linear probe, {name:15} mean AUROC of {found['n_classes']} classes {found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]")
+            print(
+                f"linear probe, {name:15} mean AUROC of {found['n_classes']} classes {found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+            )
         one, other = (Multilabel(answers[name], label) for name in ("pretrained", "random weights"))
         found = paired_difference(one, other, len(label), patient=patient)["macro_auroc"]
         print(f"paired difference of mean AUROC {found['difference']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}], p {found['p']:.3g}")

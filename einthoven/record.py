@@ -42,7 +42,9 @@ class Record:
         n_leads = len(self.leads)
         if self.signal.ndim != 2 or self.signal.shape[0] != n_leads:
             hint = " It looks transposed: pass signal.T." if self.signal.ndim == 2 and self.signal.shape[1] == n_leads else ""
-            raise ValueError(f"expected a signal of shape (lead={n_leads}, time) for {' '.join(self.leads)}; got {self.signal.shape}.{hint}")
+            raise ValueError(
+                f"expected a signal of shape (lead={n_leads}, time) for {' '.join(self.leads)}; got {self.signal.shape}.{hint}"
+            )
         if len(set(self.leads)) != n_leads:
             raise ValueError(f"every lead needs its own name; got {' '.join(self.leads)}")
         if not (np.isfinite(self.fs) and self.fs > 0):

@@ -11,9 +11,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,6 +115,27 @@ def own(world: World, tmp_path: Path) -> Iterator[Path]:
         shutil.copytree(world.folder / name, tmp_path / name)
     (tmp_path / "corpus").symlink_to(world.folder / "corpus")
     yield tmp_path
+
+
+def legacy_checkpoint(path: Path, change: Callable[[dict[str, Any]], object] = lambda state: None) -> None:
+    """A fine-tuned checkpoint as fairseq-signals saves it, with the weights of a small model of ours after ``change``."""
+    import numpy as np
+    import torch
+
+    from einthoven.models import SIZES, ECGTransformer
+    from einthoven.tasks import Diagnosis
+
+    torch.manual_seed(0)
+    size = SIZES["tiny"]
+    state = Diagnosis(ECGTransformer(**{**size, "depth": 1}), [str(place) for place in range(26)]).state_dict()
+    model = {
+        "_name": "ecg_transformer_classifier", "encoder_layers": 1, "encoder_embed_dim": size["dim"], "encoder_ffn_embed_dim": size["ffn"],
+        "encoder_attention_heads": size["heads"], "layer_norm_first": False, "conv_pos": size["conv_pos"], "conv_pos_groups": size["conv_pos_groups"],
+        "conv_feature_layers": str([tuple(layer) for layer in size["conv_layers"]]), "in_d": 12, "dropout": 0.1, "extractor_mode": "default",
+    }  # fmt: skip
+    change(state)
+    cfg = {"model": model, "task": {"_name": "ecg_classification", "sample_rate": None}}
+    torch.save({"args": None, "cfg": cfg, "model": OrderedDict(state), "extra_state": {"best": np.float64(0.5)}}, path)
 
 
 def one_line(outcome: Outcome, *parts: str) -> str:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Small tensors gain nothing from threads, and the tests start processes that share the cores; set before anything imports torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED = Path(__file__).parents[2] / "shared"
 
 
@@ -32,12 +35,3 @@ def data_root() -> Path:
     if DATA_ROOT is None:
         pytest.skip("no real recordings here: set EINTHOVEN_DATA to their folder")
     return DATA_ROOT
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Small tensors gain nothing from threads, and several test processes share the cores."""
-    import sys
-
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)

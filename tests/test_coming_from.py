@@ -6,14 +6,12 @@ import json
 import re
 import shlex
 import shutil
-from collections import OrderedDict
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import typer
-from command_line import RECORDING, World, einthoven, own, world
+from command_line import RECORDING, World, einthoven, legacy_checkpoint, own, world
 
 import einthoven as package
 from einthoven.cli import app
@@ -213,23 +211,6 @@ def test_t3_a_recipe_of_ones_own_is_a_file(own: Path):
     assert json.loads((own / "mine" / "recipe.json").read_text())["recipe"]["batch"] == 3
 
 
-def legacy_checkpoint(path: Path) -> None:
-    """A fine-tuned checkpoint as fairseq-signals saves it, with the weights of a small model of ours."""
-    from einthoven.models import SIZES, ECGTransformer
-    from einthoven.tasks import Diagnosis
-
-    torch.manual_seed(0)
-    size = SIZES["tiny"]
-    state = Diagnosis(ECGTransformer(**{**size, "depth": 1}), [str(place) for place in range(26)]).state_dict()
-    model = {
-        "_name": "ecg_transformer_classifier", "encoder_layers": 1, "encoder_embed_dim": size["dim"], "encoder_ffn_embed_dim": size["ffn"],
-        "encoder_attention_heads": size["heads"], "layer_norm_first": False, "conv_pos": size["conv_pos"], "conv_pos_groups": size["conv_pos_groups"],
-        "conv_feature_layers": str([tuple(layer) for layer in size["conv_layers"]]), "in_d": 12, "dropout": 0.1, "extractor_mode": "default",
-    }  # fmt: skip
-    cfg = {"model": model, "task": {"_name": "ecg_classification", "sample_rate": None}}
-    torch.save({"args": None, "cfg": cfg, "model": OrderedDict(state), "extra_state": {"best": np.float64(0.5)}}, path)
-
-
 def test_t7_e3_fine_tuning_begins_from_a_checkpoint_of_fairseq_signals_and_is_judged_as_the_challenge_did(own: Path):
     legacy_checkpoint(own / "CKPT.pt")
     words = "finetune diagnosis data=store init=CKPT.pt classes=cinc2021 optim.lr=1e-3 steps=3 batch=8 pos_weight=true frozen_steps=1 device=cpu run=run"
@@ -250,6 +231,13 @@ def test_t7_e3_fine_tuning_begins_from_a_checkpoint_of_fairseq_signals_and_is_ju
     assert einthoven("evaluate CKPT.pt data=store split=all bootstrap=0 run=whole", own).code == 0
     assert "cinc2021" in json.loads((own / "whole" / "evaluation.json").read_text())["summary"]
     assert einthoven(f"predict CKPT.pt {RECORDING}", own).code == 0
+
+
+def test_t7_another_scale_of_the_signal_than_in_pretraining_is_said(own: Path):
+    words = "finetune diagnosis data=store init=pretrained steps=1 batch=4 device=cpu"
+    assert "scaling" not in einthoven(f"{words} run=same", own).out
+    said = einthoven(f"{words} scaling=none run=other", own).out
+    assert "init=pretrained was trained with scaling=record_zscore, this run has scaling=none" in said
 
 
 # ------------------------------------------------------------------------------------------------------------------ E: ECG-FM

@@ -49,7 +49,10 @@ def run_without(module: str, statement: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("part", ["einthoven", "einthoven.cli", "einthoven.io", "einthoven.store.read", "einthoven.recipes", "einthoven.simulate", "einthoven.sources"])
+@pytest.mark.parametrize(
+    "part",
+    ["einthoven", "einthoven.cli", "einthoven.io", "einthoven.store.read", "einthoven.recipes", "einthoven.simulate", "einthoven.sources"],
+)
 def test_no_torch_where_none_is_needed(part):
     run_without("torch", f"import {part}")
 

@@ -107,14 +107,20 @@ def build_encoder(recipe: Recipe, contract: SignalContract) -> tuple[nn.Module, 
     size = {key: value for key, value in SIZES[wanted.size].items() if key in shape} if wanted.size else {}
     for key, value in {**size, **{key: value for key, value in wanted.changes().items() if key in shape}}.items():
         if known.get(key) != value:
-            raise RecipeError(f"encoder.{key}={value} does not fit init={recipe.init}, which has {known.get(key)}; leave encoder away: init decides")
+            raise RecipeError(
+                f"encoder.{key}={value} does not fit init={recipe.init}, which has {known.get(key)}; leave encoder away: init decides"
+            )
     if tuple(known["leads"]) != contract.leads or float(known["fs"]) != contract.fs:
         raise RecipeError(
             f"init={recipe.init} takes {' '.join(known['leads'])} at {known['fs']:g} Hz; this run gives {' '.join(contract.leads)} at "
             f"{contract.fs:g} Hz: set leads=[{', '.join(known['leads'])}] and use a store at that rate (missing leads of a recording become 0)"
         )
     encoder = _made(name, {**known, **{key: value for key, value in wanted.changes().items() if key not in shape}}, contract)
-    own = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")} if config["kind"] != "encoder" else state
+    own = (
+        {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
+        if config["kind"] != "encoder"
+        else state
+    )
     load_weights(encoder, own, recipe.init)
     if encoder.extractor_gradient == 0:  # as asked for: neither the optimiser nor the watch over gradients need look at them
         encoder.feature_extractor.requires_grad_(False)
@@ -128,7 +134,9 @@ def _made(name: str, options: dict[str, Any], contract: SignalContract) -> nn.Mo
     except ValueError as error:
         raise RecipeError(f"encoder: {error}") from error
     if encoder.n_frames(round(contract.seconds * contract.fs)) < 1:
-        raise RecipeError(f"seconds={contract.seconds:g} is too short for a frame; the encoder makes one of {encoder.samples_per_frame / contract.fs:g} s")
+        raise RecipeError(
+            f"seconds={contract.seconds:g} is too short for a frame; the encoder makes one of {encoder.samples_per_frame / contract.fs:g} s"
+        )
     return encoder
 
 
@@ -173,7 +181,9 @@ def choose_classes(recipe: Finetune, store: Store, rows: np.ndarray) -> tuple[La
     labels, systems = store.labels(), store.column("label_system")
     present = {system for system in systems[rows] if system is not None}
     if not present:
-        raise RecipeError(f"{store.path} has no labels in its {recipe.split} rows: ingest it with labels (labels.csv for a folder), or pretrain on it")
+        raise RecipeError(
+            f"{store.path} has no labels in its {recipe.split} rows: ingest it with labels (labels.csv for a folder), or pretrain on it"
+        )
     if isinstance(recipe.classes, tuple):
         wanted = own_classes(recipe.classes, sorted(present)[0])
     elif recipe.classes == "auto":

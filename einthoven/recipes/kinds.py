@@ -28,7 +28,8 @@ class Encoder(Part):
     shorthand: ClassVar[str] = "size"
     name: Literal["ecg_transformer"] = Field("ecg_transformer", description="architecture")
     size: Literal["tiny", "small", "base", "large"] | None = Field(
-        None, description="tiny trains in seconds on a laptop; base is ECG-FM's, 90 million parameters; by default init's, or base without init"
+        None,
+        description="tiny trains in seconds on a laptop; base is ECG-FM's, 90 million parameters; by default init's, or base without init",
     )
     dim: int | None = Field(None, gt=0, description="width of a frame")
     depth: int | None = Field(None, gt=0, description="number of transformer layers")
@@ -37,11 +38,20 @@ class Encoder(Part):
     dropout: float | None = Field(None, ge=0, lt=1, description="after attention and feed-forward layers")
     attention_dropout: float | None = Field(None, ge=0, lt=1, description="on attention weights")
     activation_dropout: float | None = Field(None, ge=0, lt=1, description="inside feed-forward layers")
-    input_dropout: float | None = Field(None, ge=0, lt=1, description="on the frames before the transformer; by default 0.1 in pretraining, and 0 with encoder=tiny")
+    input_dropout: float | None = Field(
+        None, ge=0, lt=1, description="on the frames before the transformer; by default 0.1 in pretraining, and 0 with encoder=tiny"
+    )
     layerdrop: float | None = Field(None, ge=0, lt=1, description="share of layers skipped at random")
     norm_first: bool | None = Field(None, description="LayerNorm before instead of after each part (published weights: after)")
-    ignore_padding: bool | None = Field(None, description="a padded recording gives the frames that it gives alone (published weights: false)")
-    extractor_gradient: float | None = Field(None, ge=0, le=1, description="factor on the gradient of the convolutions; by default 0.1 in pretraining, 0 (they do not learn) in fine-tuning from init, 1 from nothing")
+    ignore_padding: bool | None = Field(
+        None, description="a padded recording gives the frames that it gives alone (published weights: false)"
+    )
+    extractor_gradient: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="factor on the gradient of the convolutions; by default 0.1 in pretraining, 0 (they do not learn) in fine-tuning from init, 1 from nothing",
+    )
 
     @staticmethod
     def kept_by(size: str) -> tuple[str, ...]:
@@ -49,7 +59,11 @@ class Encoder(Part):
 
         The tiny encoder, which nobody published, learns with all its gradient.
         """
-        return () if size == "tiny" else ("dropout", "attention_dropout", "activation_dropout", "input_dropout", "layerdrop", "extractor_gradient")
+        return (
+            ()
+            if size == "tiny"
+            else ("dropout", "attention_dropout", "activation_dropout", "input_dropout", "layerdrop", "extractor_gradient")
+        )
 
     def changes(self) -> dict[str, Any]:
         """What differs from the size's own values."""
@@ -83,7 +97,8 @@ class Recipe(Settings):
     leads: tuple[str, ...] = Field(TWELVE, description="leads in order; 12, or a list such as [I, II, V1]")
     seconds: float = Field(5.0, gt=0, description="length of a window")
     scaling: Literal["record_zscore", "none", "corpus"] = Field(
-        "record_zscore", description="record_zscore: each lead of each recording to mean 0, SD 1 (ECG-FM); none: mV; corpus: by the corpus's mean and SD"
+        "record_zscore",
+        description="record_zscore: each lead of each recording to mean 0, SD 1 (ECG-FM); none: mV; corpus: by the corpus's mean and SD",
     )
     encoder: Encoder = Field(Encoder(), description="tiny, small, base or large")
     augment: tuple[Augmentation, ...] = Field((), description="augmentations in order, e.g. [random_lead_mask]")
@@ -143,7 +158,9 @@ class Pretrain(Recipe):
     published_dropout: ClassVar[float] = 0.1
 
     objective: Literal["w2v", "cmsc", "w2v_cmsc"] = Field(description="what is learned from")
-    across: Literal["record", "visits"] = Field("record", description="pairs of segments within a recording, or across recordings of a patient too")
+    across: Literal["record", "visits"] = Field(
+        "record", description="pairs of segments within a recording, or across recordings of a patient too"
+    )
     mask_prob: float = Field(0.65, gt=0, lt=1, description="share of frames at which a masked span begins, times its length")
     mask_length: int = Field(10, gt=0, description="frames in a masked span; a frame is 16 samples")
     negatives: int = Field(100, gt=0, description="negatives per masked frame")
@@ -153,7 +170,9 @@ class Pretrain(Recipe):
     logit_temperature: float = Field(0.1, gt=0, description="temperature of the masked prediction")
     diversity_weight: float = Field(0.1, ge=0, description="weight of the codebook's diversity")
     penalty_weight: float = Field(10.0, ge=0, description="weight of the penalty on the features' energy")
-    feature_dropout: float | None = Field(None, ge=0, lt=1, description="on the features that become targets; by default 0.1, and 0 with encoder=tiny")
+    feature_dropout: float | None = Field(
+        None, ge=0, lt=1, description="on the features that become targets; by default 0.1, and 0 with encoder=tiny"
+    )
     cmsc_temperature: float = Field(0.1, gt=0, description="temperature of CMSC")
     cmsc_weight: float = Field(1.0, ge=0, description="weight of CMSC beside the masked prediction")
 
@@ -172,7 +191,8 @@ class Finetune(Recipe):
 
     task: Literal["diagnosis"] = Field("diagnosis", description="what is learned")
     classes: str | tuple[str, ...] = Field(
-        "auto", description="a list of classes by name (cinc2021, ptbxl_super, …), codes of one's own, or auto: by the labels that the store holds"
+        "auto",
+        description="a list of classes by name (cinc2021, ptbxl_super, …), codes of one's own, or auto: by the labels that the store holds",
     )
     min_positives: int = Field(1, ge=1, description="classes with fewer positive training recordings are left out, and that is said")
     pos_weight: bool | tuple[float, ...] = Field(False, description="true: weigh positives by (1 - p)/p of the training rows; or a list")

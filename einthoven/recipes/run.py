@@ -52,7 +52,8 @@ def pretrain(recipe: Pretrain, *, resume: bool = False, progress: bool = True, s
     rows = rows_of(recipe, store, recipe.split)
     contract = contract_of(recipe, store, rows)
     torch.manual_seed(recipe.seed)
-    encoder, _ = build_encoder(recipe, contract)
+    encoder, before = build_encoder(recipe, contract)
+    _compare_scaling(recipe, before, say)
     objective = build_objective(recipe, encoder)
     view = build_view(recipe, store, rows, contract)
     held_out = _held_out(recipe, store, lambda rows: build_view(recipe, store, rows, contract))
@@ -92,7 +93,8 @@ def finetune(recipe: Finetune, *, resume: bool = False, progress: bool = True, s
     elif len(weight) != len(classes):
         raise RecipeError(f"pos_weight: expected {len(classes)} numbers, one per class ({', '.join(names)}); got {len(weight)}")
     torch.manual_seed(recipe.seed)
-    encoder, _ = build_encoder(recipe, contract)
+    encoder, before = build_encoder(recipe, contract)
+    _compare_scaling(recipe, before, say)
     task = Diagnosis(encoder, names, pos_weight=weight, dropout=recipe.head_dropout)
     held_out = _held_out(recipe, store, lambda rows: Segments(store, rows, contract.seconds, classes=classes, **options))
     _check_metric(recipe, held_out, lambda: task.metrics(np.full((2, len(names)), 0.5), np.repeat([[0.0], [1.0]], len(names), axis=1)))
@@ -135,7 +137,9 @@ def resume(run: Path, *, progress: bool = True) -> Path:
     recipe = recipe.model_copy(update={"run": run})
     store = open_store(recipe)
     if fingerprint(store) != known["records_sha256"]:
-        raise RecipeError(f"{store.path} is not the store that {run} began with: its table has changed since; put the old one back, or begin a new run")
+        raise RecipeError(
+            f"{store.path} is not the store that {run} began with: its table has changed since; put the old one back, or begin a new run"
+        )
     if (run / "model" / "config.json").exists():
         print(f"{run} is finished; its model is in {run / 'model'}")
         return run
@@ -161,11 +165,17 @@ def _fit(
         raise RecipeError("several processes must agree on the folder to write: add run=FOLDER")
     run = recipe.run or free_folder(Path("runs"), recipe.name)
     if recipe.batch is not None and len(view) < recipe.batch:
-        raise RecipeError(f"batch={recipe.batch} is more than the {len(view)} items that {store.path} has in its {recipe.split} rows; set batch={len(view)} or less")
+        raise RecipeError(
+            f"batch={recipe.batch} is more than the {len(view)} items that {store.path} has in its {recipe.split} rows; set batch={len(view)} or less"
+        )
     settings = recipe.settings(len(view))
     if settings.precision == "auto" and sum(weight.numel() for weight in module.parameters()) < SMALL:
         settings = settings.model_copy(update={"precision": "fp32"})
-    known = {"kind": recipe.kind, "recipe": {**recipe.model_dump(mode="json"), "batch": settings.batch}, "records_sha256": fingerprint(store)}
+    known = {
+        "kind": recipe.kind,
+        "recipe": {**recipe.model_dump(mode="json"), "batch": settings.batch},
+        "records_sha256": fingerprint(store),
+    }
     finished: Finished = fit(
         module,
         view,
@@ -206,12 +216,21 @@ def _held_out(recipe: Recipe, store: Store, build: Callable[[np.ndarray], View])
     return view if len(view) >= 2 else None
 
 
+def _compare_scaling(recipe: Recipe, before: Mapping[str, Any] | None, say: Callable[[str], None]) -> None:
+    """Speak where an encoder goes on with signals of another scale than it has seen; it works, and is worse."""
+    scaling = before["contract"]["scaling"] if before is not None else recipe.scaling
+    if scaling != recipe.scaling:
+        say(f"init={recipe.init} was trained with scaling={scaling}, this run has scaling={recipe.scaling}: add scaling={scaling}, unless that is meant")
+
+
 def _check_metric(recipe: Recipe, held_out: View | None, known: Callable[[], Iterable[str]]) -> None:
     """Refuse, before training, a metric that validation will not give, and what needs a validation where there can be none."""
     default = type(recipe).model_fields
     asked = [f"{key}={getattr(recipe, key)}" for key in ("metric", "maximise", "patience") if getattr(recipe, key) != default[key].default]
     if held_out is None and asked:
-        raise RecipeError(f"{' '.join(asked)}: there is nothing to validate on; give the store validation rows with `einthoven split`, or leave it away")
+        raise RecipeError(
+            f"{' '.join(asked)}: there is nothing to validate on; give the store validation rows with `einthoven split`, or leave it away"
+        )
     if recipe.metric == "loss":
         return
     names = ["loss", *(name for name in known() if name != "loss")]

@@ -55,7 +55,7 @@ def write_header(path: Path, name: str, record: Record, val: np.ndarray, patient
         "#Hx: Unknown",
         "#Sx: Unknown",
     ]
-    lines += [f"#Patient ID: {patient}", f"#Recording time: {time.isoformat()}"]
+    lines += [f"#Patient ID: {patient}", f"#Recording time: {time.isoformat()}", "#Source: synthetic heart, no person (einthoven simulate)"]
     with appearing(path, synced=False) as part:
         part.write_text("\n".join(lines) + "\n", encoding="ascii", newline="\n")
 

@@ -70,6 +70,8 @@ def processes(device: str = "auto") -> Iterator[Place]:
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(hours=2))
     try:
         yield Place(rank, world, chosen)
+        if started:
+            dist.barrier()  # nobody leaves while another still talks: gloo aborts a process whose peer has gone
     finally:
         if started:
             dist.destroy_process_group()

@@ -127,6 +127,12 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tenso
             )
         # AdamW's step count stays where its fused kernel keeps it: on the parameter's device, float32.
         state.setdefault(name, {})[kind] = tensor.to(weights[name].device)
+    kinds = {kind for values in state.values() for kind in values}
+    for name, values in state.items():
+        if absent := sorted(kinds - values.keys()):
+            raise CheckpointError(
+                f"the checkpoint's optimiser lacks {absent[0]}/{name}, which it has for other parameters: the checkpoint is incomplete"
+            )
     for group, was in zip(optimiser.param_groups, facts["groups"], strict=True):
         group.update({key: tuple(value) if key == "betas" else value for key, value in was.items()})
     optimiser.state.clear()

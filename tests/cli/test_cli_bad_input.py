@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_line import FINETUNE, PRETRAIN, RECORDING, World, einthoven, one_line
+from command_line import FINETUNE, PRETRAIN, RECORDING, World, einthoven, legacy_checkpoint, one_line
 from safetensors.torch import load_file, save_file
 
 TINY = "data=store encoder=tiny encoder.depth=1 steps=2 batch=4 device=cpu"
@@ -344,6 +344,21 @@ def test_a_model_of_a_later_version_or_without_its_configuration_is_refused(own:
     one_line(einthoven(f"predict diagnosis {RECORDING}", own), "this run has no model yet", "einthoven resume diagnosis")
 
 
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda state: state.pop("encoder.post_extract_proj.weight"), "post_extract_proj"),
+        (lambda state: state.update(stray=torch.zeros(3)), "stray"),
+    ],
+)
+def test_a_checkpoint_of_fairseq_signals_with_a_tensor_too_few_or_too_many_is_refused(own: Path, change: Callable, part: str):
+    legacy_checkpoint(own / "old.pt", change)
+    before = tree(own)
+    for words in ("finetune diagnosis data=store init=old.pt steps=2 batch=4", f"predict old.pt {RECORDING}", "convert old.pt model"):
+        one_line(einthoven(words, own), "old.pt", part)
+    assert tree(own) == before
+
+
 class Malice:
     """What a forged checkpoint would have executed."""
 
@@ -399,6 +414,26 @@ def test_a_flipped_bit_in_the_last_checkpoint_is_passed_over_for_the_one_before(
     assert "passing over a damaged checkpoint" in outcome.err and name in outcome.err
     whole = world.folder / "pretrained" / "model" / "model.safetensors"
     assert (run / "model" / "model.safetensors").read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("how", ["missing", "extra"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimiser.safetensors"])
+def test_a_checkpoint_with_a_tensor_too_few_or_too_many_does_not_become_a_model(own: Path, name: str, how: str):
+    run = unfinished(own)
+    folder = run / "checkpoints" / "step-00000002"
+    shutil.rmtree(run / "checkpoints" / "step-00000004")
+    tensors = load_file(folder / name)
+    if how == "missing":
+        del tensors[next(key for key in tensors if "post_extract_proj.weight" in key)]
+    else:
+        tensors["stray"] = torch.zeros(3)
+    save_file(tensors, folder / name)
+    manifest = json.loads((folder / "manifest.json").read_text())  # somebody who knows what he does has made the sums right again
+    content = (folder / name).read_bytes()
+    manifest["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    one_line(einthoven("resume pretrained", own), "stray" if how == "extra" else "post_extract_proj.weight")
+    assert not (run / "model").exists()
 
 
 def test_where_no_checkpoint_is_left_whole_resume_says_so_and_makes_no_model(own: Path):

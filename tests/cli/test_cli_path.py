@@ -244,11 +244,11 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_bytes(undisturbed: 
     (tmp_path / "store").symlink_to(world.folder / "store")
     run, chance, killed = tmp_path / "run", random.Random(11), 0
     words = f"{LONGER} run=run"
-    for _ in range(3):
+    for at_line in (0, 4, 7):  # while it begins, and twice on the way; a step takes hundredths of a second or more
         process = start(words, tmp_path)
-        at = n_lines(run / "environment.json")
-        wait_for(lambda at=at: n_lines(run / "environment.json") > at, process)  # begun, or gone on
-        time.sleep(chance.uniform(0, 0.5))
+        begun = n_lines(run / "environment.json")
+        wait_for(lambda begun=begun, n=at_line: n_lines(run / "environment.json") > begun and n_lines(run / "metrics.jsonl") >= n, process)
+        time.sleep(chance.uniform(0, 0.05))
         process.kill()
         end(process)
         killed += process.returncode == -signal.SIGKILL

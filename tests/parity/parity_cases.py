@@ -59,7 +59,9 @@ class Case:
 
 def variants(kind: str) -> list[Case]:
     folder = ROOT / "fairseq_signals" / kind
-    names = {path.name.split(".")[0] for path in folder.iterdir() if path.is_file() and path.name != "README.md"} if folder.is_dir() else set()
+    names = (
+        {path.name.split(".")[0] for path in folder.iterdir() if path.is_file() and path.name != "README.md"} if folder.is_dir() else set()
+    )
     return [Case(folder, name) for name in sorted(names)]
 
 

@@ -22,7 +22,14 @@ COMMON = ["data=store", "run=r", "seed=3", "steps=5", "batch=4", "workers=1", "d
 def test_the_keys_that_everybody_uses_mean_the_same_in_every_recipe(name):
     made = recipe(name, COMMON)
     assert (made.seed, made.steps, made.epochs, made.batch, made.workers, made.device, made.precision) == (3, 5, None, 4, 1, "cpu", "fp32")
-    assert (made.optim.lr, made.encoder.size, made.augment[0].name, made.leads, made.split, made.init) == (1e-4, "tiny", "random_lead_mask", ("II", "V1"), "all", "x.pt")
+    assert (made.optim.lr, made.encoder.size, made.augment[0].name, made.leads, made.split, made.init) == (
+        1e-4,
+        "tiny",
+        "random_lead_mask",
+        ("II", "V1"),
+        "all",
+        "x.pt",
+    )
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -37,7 +44,12 @@ def test_w2v_cmsc_rlm_has_the_published_hyper_parameters():
     # Oh et al. 2022 and ECG-FM: 64 pairs × 4 GPUs × 2 accumulated, Adam 5e-5 (0.9, 0.98) 1e-6, decay 0.01, 200 epochs, masks 0.65 × 10.
     made = recipe("w2v_cmsc_rlm")
     assert (made.settings(10_000).batch, made.settings(10_000).accumulate, made.epochs) == (512, 8, 200)
-    assert made.optim.model_dump(include={"lr", "betas", "eps", "weight_decay"}) == {"lr": 5e-5, "betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.01}
+    assert made.optim.model_dump(include={"lr", "betas", "eps", "weight_decay"}) == {
+        "lr": 5e-5,
+        "betas": (0.9, 0.98),
+        "eps": 1e-6,
+        "weight_decay": 0.01,
+    }
     assert (made.mask_prob, made.mask_length, made.negatives, made.codes, made.codebooks, made.target_dim) == (0.65, 10, 100, 320, 2, 256)
     assert (made.diversity_weight, made.penalty_weight, made.seconds, made.leads) == (0.1, 10.0, 5.0, TWELVE)
 
@@ -52,7 +64,11 @@ def test_a_small_batch_is_not_split():
 
 
 def test_the_batch_is_the_published_one_or_what_there_is_and_a_laptops_with_the_tiny_encoder():
-    assert [recipe(name).settings(n).batch for name, n in (("w2v_cmsc", 10_000), ("diagnosis", 10_000), ("diagnosis", 60))] == [512, 128, 60]
+    assert [recipe(name).settings(n).batch for name, n in (("w2v_cmsc", 10_000), ("diagnosis", 10_000), ("diagnosis", 60))] == [
+        512,
+        128,
+        60,
+    ]
     assert [recipe(name, ["encoder=tiny"]).settings(10_000).batch for name in ("w2v_cmsc", "diagnosis")] == [16, 32]
     assert recipe("diagnosis", ["encoder=tiny", "batch=7"]).settings(10_000).batch == 7
 
