@@ -22,6 +22,7 @@ from einthoven.infer.prediction import Prediction, aggregate, findings_of
 from einthoven.io import read
 from einthoven.layers.pool import pool
 from einthoven.models.folder import build, load_weights
+from einthoven.objectives.step import valid_of
 from einthoven.record import Record
 from einthoven.signal import quality
 from einthoven.signal.contract import SignalContract
@@ -185,11 +186,11 @@ class Model:
     def _vectors(self, made: dict[str, Any]) -> Tensor:
         if self.config["kind"] != "encoder":
             return self.module.embed(made)  # type: ignore[operator]
-        valid = made["valid"] if made["padded"] else None
+        valid = valid_of(made)
         return pool(self.encoder(made["ecg"], valid), None if valid is None else self.encoder.frame_valid(valid))  # type: ignore[operator]
 
     def _frames(self, made: dict[str, Any]) -> Tensor:
-        valid = made["valid"] if made["padded"] else None
+        valid = valid_of(made)
         frames = self.encoder(made["ecg"], valid)
         return frames if valid is None else frames.masked_fill(~self.encoder.frame_valid(valid)[:, :, None], float("nan"))  # type: ignore[operator]
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from einthoven.layers.gather import gather_rows
 from einthoven.layers.pool import pool
 from einthoven.models.ecg_transformer import ECGTransformer
-from einthoven.objectives.step import Moment, Step
+from einthoven.objectives.step import Moment, Step, valid_of
 
 
 def cmsc_loss(
@@ -72,7 +72,7 @@ class CMSC(nn.Module):
         self.encoder, self.temperature, self.eps = encoder, temperature, eps
 
     def forward(self, batch: Mapping[str, Tensor], moment: Moment = Moment()) -> Step:  # noqa: B008 - frozen
-        ecg, valid = batch["ecg"], batch.get("valid")
+        ecg, valid = batch["ecg"], valid_of(batch)
         frames = self.encoder.frames(ecg, valid)
         pooled = pool(self.encoder.context(frames.tokens, frames.valid), frames.valid)
         n_rows = pooled.shape[0]

@@ -21,7 +21,7 @@ from einthoven.layers.gather import gather_rows
 from einthoven.layers.gumbel_quantiser import GumbelQuantiser, gumbel_noise, temperature_at
 from einthoven.layers.span_mask import Spans, span_mask
 from einthoven.models.ecg_transformer import ECGTransformer
-from einthoven.objectives.step import Moment, Step
+from einthoven.objectives.step import Moment, Step, valid_of
 
 EPS = 1e-8
 """Least norm in a cosine."""
@@ -169,7 +169,7 @@ class MaskedPrediction(nn.Module):
 
     def forward(self, encoder: ECGTransformer, batch: Mapping[str, Tensor], moment: Moment, choices: Choices | None = None) -> Prediction:
         """``choices`` given: they are used instead of those of the moment."""
-        frames = encoder.frames(batch["ecg"], batch.get("valid"))
+        frames = encoder.frames(batch["ecg"], valid_of(batch))
         n_rows, n_frames, _ = frames.tokens.shape
         if choices is None:
             choices = self.choose(n_rows, n_frames, frames.valid, moment, frames.tokens.device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,11 @@ class Step:
     loss: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     weight: float = 1.0
+
+
+def valid_of(batch: Mapping[str, Any]) -> Tensor | None:
+    """The batch's ``valid``, or None where nothing is padding, which the batch's ``padded`` says without asking the device."""
+    return batch.get("valid") if batch.get("padded", True) else None
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Encoder(Part):
     def kept_by(size: str) -> tuple[str, ...]:
         """What ``encoder=SIZE`` leaves as the recipe has it: not another size's shape, but how the published recipe trains an encoder.
 
-        The tiny encoder, which nobody published, learns with all its gradient.
+        The tiny encoder, which nobody published, has its own.
         """
         return (
             ()

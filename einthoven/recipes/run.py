@@ -220,7 +220,9 @@ def _compare_scaling(recipe: Recipe, before: Mapping[str, Any] | None, say: Call
     """Speak where an encoder goes on with signals of another scale than it has seen; it works, and is worse."""
     scaling = before["contract"]["scaling"] if before is not None else recipe.scaling
     if scaling != recipe.scaling:
-        say(f"init={recipe.init} was trained with scaling={scaling}, this run has scaling={recipe.scaling}: add scaling={scaling}, unless that is meant")
+        say(
+            f"init={recipe.init} was trained with scaling={scaling}, this run has scaling={recipe.scaling}: add scaling={scaling}, unless that is meant"
+        )
 
 
 def _check_metric(recipe: Recipe, held_out: View | None, known: Callable[[], Iterable[str]]) -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from einthoven.errors import StoreError
 from einthoven.layers.pool import pool
 from einthoven.metrics.multilabel import scores
-from einthoven.objectives.step import Moment, Step
+from einthoven.objectives.step import Moment, Step, valid_of
 
 HEADS = ("mean", "attention")
 
@@ -82,7 +82,7 @@ class Diagnosis(nn.Module):
     def frames(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """(batch, frame, dim), and (batch, frame) bool where a frame is real; None: all are."""
         # ``padded`` spares the question whether any sample is padding, which would have to wait for the device.
-        valid = batch.get("valid") if batch.get("padded", True) else None
+        valid = valid_of(batch)
         frames = self.encoder(batch["ecg"], valid)
         return frames, None if valid is None else self.encoder.frame_valid(valid)  # type: ignore[operator]
 
