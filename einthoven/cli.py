@@ -201,6 +201,8 @@ def split(
         shares = tuple(float(share) for share in fractions.split(","))
     except ValueError:
         raise EinthovenError(f"--fractions: expected three numbers such as 0.8,0.1,0.1; got {fractions}") from None
+    if abs(sum(shares) - 1) > 1e-6:
+        raise EinthovenError(f"--fractions: expected three numbers that sum to 1; {fractions} sum to {sum(shares):g}")
     column = divide(Store(store), strategy=strategy, fractions=shares, seed=seed)
     assign(store, column, {"strategy": strategy, "fractions": shares, "seed": seed, "by": "patient"})
     print(", ".join(f"{name} {(column == name).sum()}" for name in ("train", "valid", "test")))

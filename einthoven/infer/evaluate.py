@@ -17,7 +17,7 @@ from einthoven.infer.prediction import aggregate
 from einthoven.metrics.evaluation import Evaluation
 from einthoven.metrics.evaluation import evaluate as judge
 from einthoven.recipes.evaluation import Evaluate
-from einthoven.sources.vocabulary import LabelClass
+from einthoven.sources.vocabulary import CLASSES, LabelClass, targets
 from einthoven.store.read import Store
 from einthoven.store.views import Segments
 from einthoven.store.where import select
@@ -69,8 +69,18 @@ def evaluate(name: str | Path, wanted: Evaluate, progress: Callable[[int, int], 
     names = [one["name"] for one in model.classes]
     codes = ["|".join(one["codes"]) for one in model.classes]
     thresholds = model.thresholds if model.calibrated else None
+    known, system = store.labels(), store.column("label_system")
+    challenge = np.stack([targets(known[row], system[row], CLASSES["cinc2021"]) for row in rows.tolist()])
     evaluation = judge(
-        probability, label, names, codes=codes, patient=patient, bootstrap=wanted.bootstrap, seed=wanted.seed, thresholds=thresholds
+        probability,
+        label,
+        names,
+        codes=codes,
+        patient=patient,
+        bootstrap=wanted.bootstrap,
+        seed=wanted.seed,
+        thresholds=thresholds,
+        challenge=challenge,
     )
     folder = wanted.run or home_of(name, store, wanted.split)
     folder.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,8 @@ def recognise(path: Path | str) -> str:
     if path.is_dir() and header is None:
         raise FormatError(f"{path}: is a folder, not an ECG; name a file in it, or ingest the folder.")
     if not path.exists() and header is None:
-        raise FormatError(f"{path}: no such file, and no {path.name}.hea beside it.")
+        beside = "" if path.suffix else f", and no {path.name}.hea beside it"
+        raise FormatError(f"{path}: no such file{beside}.")
     if path.is_file() and path.stat().st_size == 0:
         raise FormatError(f"{path}: is empty.")
     if not path.is_file():

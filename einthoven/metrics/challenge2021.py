@@ -34,14 +34,22 @@ class Rewards:
         """Row of sinus rhythm, the answer that scores 0."""
         return next(row for row, codes in enumerate(self.classes) if SINUS_RHYTHM in codes)
 
-    def rows(self, codes: Sequence[str | Sequence[str]]) -> list[int] | None:
-        """For each row of the matrix the position in ``codes`` of the class that shares a code with it; None when one is missing.
+    def places(self, codes: Sequence[str | Sequence[str]]) -> list[int | None]:
+        """For each row of the matrix the position in ``codes`` of the class that shares a code with it; None where there is none.
 
         codes : per class a code, several joined by ``|``, or a sequence of codes
         """
         given = [set(one.split("|")) if isinstance(one, str) else set(one) for one in codes]
         found = [[position for position, one in enumerate(given) if one & set(row)] for row in self.classes]
-        return [positions[0] for positions in found] if all(len(positions) == 1 for positions in found) else None
+        return [positions[0] if len(positions) == 1 else None for positions in found]
+
+    def arrange(self, columns: np.ndarray, places: Sequence[int | None]) -> np.ndarray:
+        """Columns of a model's classes in the matrix's order: (record, class) -> (record, 26); False where the model has no such class."""
+        out = np.zeros((len(columns), len(places)), dtype=bool)
+        for row, place in enumerate(places):
+            if place is not None:
+                out[:, row] = columns[:, place]
+        return out
 
 
 def read_rewards(path: Path | None = None) -> Rewards:

@@ -69,6 +69,7 @@ def evaluate(
     seed: int = 0,
     level: float = 0.95,
     thresholds: float | Sequence[float] | np.ndarray | None = None,
+    challenge: np.ndarray | None = None,
 ) -> Evaluation:
     """Score predictions against labels, with bootstrap intervals.
 
@@ -76,7 +77,9 @@ def evaluate(
     label       : (record, class) 1, 0 or NaN (unknown, left out for that class)
     names       : (class,) for the table
     codes       : (class,) SNOMED CT codes, equivalent ones joined by ``|``; the CinC 2021 score is given when its 26
-                  classes are among them
+                  classes are among them, or some of them and ``challenge`` is given
+    challenge   : (record, 26) labels of all the challenge's classes in its order; those that the model does not know
+                  count as never answered, so that leaving classes out does not make a score better
     patient     : (record,) ids; then patients are drawn, not records
     bootstrap   : number of draws; 0 gives no intervals (NaN)
     thresholds  : (class,) above which a finding is positive; None is 0.5, which no model is tuned to
@@ -87,10 +90,11 @@ def evaluate(
         raise ValueError(f"expected a name (and a code) for each of {scorer.n_classes} classes; got {len(names)} names")
     statistics: list = [scorer]
     rewards = read_rewards()
-    rows = rewards.rows(codes) if codes is not None else None
-    if rows is not None:
-        positive = scorer.probability > scorer.thresholds
-        statistics.append(Challenge(positive[:, rows], scorer.label[:, rows], rewards))
+    places = rewards.places(codes) if codes is not None else []
+    n_known = sum(place is not None for place in places)
+    if n_known and (challenge is not None or n_known == len(places)):
+        positive = rewards.arrange(scorer.probability > scorer.thresholds, places)
+        statistics.append(Challenge(positive, scorer.label[:, places] if challenge is None else challenge, rewards))  # type: ignore[index]
 
     def statistic(weight: np.ndarray) -> dict[str, np.ndarray]:
         return {name: value for part in statistics for name, value in part(weight).items()}

@@ -105,7 +105,7 @@ def make_shard(job: Job, tick: Callable[[], None] | None = None) -> Made:
                 try:
                     converted = _convert_ref(ref, source, job, position)
                 except EinthovenError as error:
-                    rejected.append((_relative(ref.path, job.root), _text(ref.record), _reason(error, ref)))
+                    rejected.append((_relative(ref.path, job.root), _text(ref.record), _reason(error, ref, job.root)))
                 else:
                     file.write(converted.counts.data)
                     rows.append({**converted.row, "shard": job.shard, "offset": offset})
@@ -210,9 +210,9 @@ def _time(meta: dict[str, Any]) -> datetime | None:
     return time.replace(tzinfo=None)
 
 
-def _reason(error: Exception, ref: RecordRef) -> str:
-    """In one line, without the path, which stands beside it."""
-    return _text(" ".join(str(error).removeprefix(f"{ref.path}: ").split()))
+def _reason(error: Exception, ref: RecordRef, root: Path) -> str:
+    """In one line, without the path, which stands beside it; another file of the record is named from the corpus's root."""
+    return _text(" ".join(str(error).removeprefix(f"{ref.path}: ").replace(f"{root}{os.sep}", "").split()))
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -5,6 +5,7 @@ import pytest
 
 from einthoven.errors import EinthovenError
 from einthoven.metrics.challenge2021 import challenge_score, read_rewards
+from einthoven.metrics.evaluation import evaluate
 
 ABBREVIATIONS = (
     "AF AFL BBB Brady CLBBB CRBBB IAVB IRBBB LAD LAnFB LPR LQRSV LQT NSIVCB NSR PAC PR PRWP PVC QAb RAD SA SB STach TAb TInv".split()
@@ -98,9 +99,9 @@ def test_classes_are_found_by_any_of_their_codes_in_any_order():
     codes = ["|".join(reversed(one)) for one in rewards.classes]
     order = np.random.default_rng(3).permutation(26)
     shuffled = ["no such code", *(codes[row] for row in order)]
-    assert [shuffled[position] for position in rewards.rows(shuffled)] == codes
-    assert rewards.rows([one[-1] for one in rewards.classes]) == list(range(26))
-    assert rewards.rows(codes[:-1]) is None
+    assert [shuffled[position] for position in rewards.places(shuffled)] == codes
+    assert rewards.places([one[-1] for one in rewards.classes]) == list(range(26))
+    assert rewards.places(codes[:-1]) == [*range(25), None]
 
 
 def test_a_table_of_another_form_is_refused(tmp_path):
@@ -111,3 +112,19 @@ def test_a_table_of_another_form_is_refused(tmp_path):
     path.write_text(",1,2\n1,0.5,1\n")
     with pytest.raises(EinthovenError, match="as rows and as columns"):
         read_rewards(path)
+
+
+def test_classes_that_a_model_does_not_know_count_as_never_answered():
+    rng = np.random.default_rng(5)
+    rewards = read_rewards()
+    codes = ["|".join(one) for one in rewards.classes]
+    label, probability = (rng.random((60, 26)) < 0.2).astype(float), rng.random((60, 26))
+    known = [column for column in range(26) if column not in (3, 20)]
+    silent = probability > 0.5
+    silent[:, [3, 20]] = False
+    found = evaluate(
+        probability[:, known], label[:, known], [codes[k] for k in known], codes=[codes[k] for k in known], bootstrap=0, challenge=label
+    )
+    assert found.value("cinc2021") == pytest.approx(challenge_score(silent, label))
+    without = evaluate(probability[:, known], label[:, known], [codes[k] for k in known], codes=[codes[k] for k in known], bootstrap=0)
+    assert "cinc2021" not in without.summary

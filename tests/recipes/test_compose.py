@@ -71,7 +71,7 @@ def test_a_key_without_a_value_is_refused():
 
 
 def test_an_unknown_recipe_is_told_the_nearest():
-    with pytest.raises(RecipeError, match="no recipe 'tooy'.*did you mean toy"):
+    with pytest.raises(RecipeError, match=r"no recipe 'tooy'.*did you mean toy"):
         compose(RECIPES, "tooy")
 
 
@@ -97,7 +97,7 @@ def test_files_that_name_each_other_are_refused(tmp_path):
 @pytest.mark.parametrize("text", ["batch: 2\n", "- 1\n", "base: [\n"])
 def test_a_file_that_is_no_recipe_is_refused(tmp_path, text):
     (tmp_path / "bad.yaml").write_text(text)
-    with pytest.raises(RecipeError, match="bad.yaml"):
+    with pytest.raises(RecipeError, match=r"bad\.yaml"):
         compose(RECIPES, "bad", [], tmp_path)
 
 

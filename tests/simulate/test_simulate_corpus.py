@@ -34,7 +34,17 @@ def test_the_layout_is_that_of_the_challenge(corpus):
     header = (group / "S00007.hea").read_text().splitlines()
     assert header[0] == "S00007 12 500 5000"
     assert header[1].startswith("S00007.mat 16+24 1000/mV 16 0 ")
-    assert [line.split(":")[0] for line in header[13:]] == ["#Age", "#Sex", "#Dx", "#Rx", "#Hx", "#Sx", "#Patient ID", "#Recording time", "#Source"]
+    assert [line.split(":")[0] for line in header[13:]] == [
+        "#Age",
+        "#Sex",
+        "#Dx",
+        "#Rx",
+        "#Hx",
+        "#Sx",
+        "#Patient ID",
+        "#Recording time",
+        "#Source",
+    ]
     known = {finding.code for finding in FINDINGS.values()}
     assert set(header[15].removeprefix("#Dx: ").split(",")) <= known
 
