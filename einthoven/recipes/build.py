@@ -12,6 +12,7 @@ from torch import nn
 
 import einthoven
 from einthoven.augment import AUGMENTS
+from einthoven.convert.open import open_weights
 from einthoven.errors import RecipeError, StoreError
 from einthoven.models import ENCODERS, SIZES
 from einthoven.models.folder import load_weights
@@ -51,10 +52,17 @@ def rows_of(recipe: Recipe, store: Store, split: str) -> np.ndarray:
 
 
 def contract_of(recipe: Recipe, store: Store, rows: np.ndarray) -> SignalContract:
-    """What the model will expect of a signal: the store's rate, the recipe's leads, window and scaling."""
+    """What the model will expect of a signal: the store's rate, the recipe's leads, window and scaling.
+
+    With scaling=corpus, the mean and SD are those that ``init`` was trained with, or else those of the training rows.
+    """
     mean = std = None
     if recipe.scaling == "corpus":
-        mean, std = corpus_statistics(store, rows, recipe.leads)
+        known = open_weights(recipe.init)[1]["contract"] if recipe.init is not None else {}
+        if known.get("scaling") == "corpus" and tuple(known["leads"]) == recipe.leads:
+            mean, std = tuple(known["mean"]), tuple(known["std"])
+        else:
+            mean, std = corpus_statistics(store, rows, recipe.leads)
     return SignalContract(
         fs=store.fs,
         leads=recipe.leads,
@@ -97,8 +105,6 @@ def build_encoder(recipe: Recipe, contract: SignalContract) -> tuple[nn.Module, 
         if options.get("extractor_gradient") == 0:
             raise RecipeError("encoder.extractor_gradient=0 would keep random convolutions: set init=, or encoder.extractor_gradient=1")
         return _made(wanted.name, {"leads": contract.leads, "fs": contract.fs, **options}, contract), None
-
-    from einthoven.convert.open import open_weights
 
     state, config = open_weights(recipe.init)
     known = dict(config["encoder"])
