@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from einthoven.errors import RecipeError
+from einthoven.errors import EinthovenError, RecipeError
 from einthoven.metrics.multilabel import best_thresholds
 from einthoven.models.folder import describe, save_model
 from einthoven.objectives import Moment
@@ -56,7 +56,7 @@ def pretrain(recipe: Pretrain, *, resume: bool = False, progress: bool = True, s
     _compare_scaling(recipe, before, say)
     objective = build_objective(recipe, encoder)
     view = build_view(recipe, store, rows, contract)
-    held_out = _held_out(recipe, store, lambda rows: build_view(recipe, store, rows, contract))
+    held_out = _held_out(recipe, store, lambda rows: build_view(recipe, store, rows, contract), say)
     _check_metric(recipe, held_out, lambda: _names_of_parts(objective, held_out))
 
     def validate(module: nn.Module) -> dict[str, float]:
@@ -96,7 +96,7 @@ def finetune(recipe: Finetune, *, resume: bool = False, progress: bool = True, s
     encoder, before = build_encoder(recipe, contract)
     _compare_scaling(recipe, before, say)
     task = Diagnosis(encoder, names, pos_weight=weight, dropout=recipe.head_dropout)
-    held_out = _held_out(recipe, store, lambda rows: Segments(store, rows, contract.seconds, classes=classes, **options))
+    held_out = _held_out(recipe, store, lambda rows: Segments(store, rows, contract.seconds, classes=classes, **options), say)
     _check_metric(recipe, held_out, lambda: task.metrics(np.full((2, len(names)), 0.5), np.repeat([[0.0], [1.0]], len(names), axis=1)))
 
     def validate(module: nn.Module) -> dict[str, float]:
@@ -198,7 +198,7 @@ def speak(text: str) -> None:
         print(text)
 
 
-def _held_out(recipe: Recipe, store: Store, build: Callable[[np.ndarray], View]) -> View | None:
+def _held_out(recipe: Recipe, store: Store, build: Callable[[np.ndarray], View], say: Callable[[str], None]) -> View | None:
     """A view of the validation rows; None where the store has none, or where they are trained on."""
     if recipe.split in ("valid", "all") or recipe.validate_every == 0:
         return None
@@ -207,11 +207,8 @@ def _held_out(recipe: Recipe, store: Store, build: Callable[[np.ndarray], View])
         return None
     try:
         view = build(rows)
-    except Exception as error:  # too short or too few for this objective: training goes on without validation
-        from einthoven.errors import EinthovenError
-
-        if not isinstance(error, EinthovenError):
-            raise
+    except EinthovenError as error:  # too short or too few for this objective
+        say(f"training goes on without validation: {error}")
         return None
     return view if len(view) >= 2 else None
 

@@ -22,9 +22,9 @@ QRS_LOOP = np.array([
     [-0.011, -0.015, -0.009, 0.006, -0.009, -0.065, -0.143, -0.207, -0.240, -0.251, -0.247, -0.210, -0.142, -0.031, 0.119, 0.222, 0.356, 0.510, 0.619, 0.588, 0.475, 0.349, 0.241, 0.172, 0.120, 0.072, 0.040, 0.014, 0.005, 0.014, 0.019, 0.019, 0.012],
 ])  # fmt: skip
 T_LOOP = np.array([
-    [0.00, 0.01, 0.03, 0.06, 0.05, 0.09, 0.11, 0.25, 0.39, 0.31, 0.16, 0.03],
+    [0.00, 0.01, 0.03, 0.05, 0.04, 0.08, 0.10, 0.24, 0.38, 0.30, 0.16, 0.03],
     [0.00, 0.01, 0.01, 0.03, 0.04, 0.03, 0.05, 0.12, 0.24, 0.19, 0.11, 0.02],
-    [-0.03, -0.06, -0.04, -0.06, -0.09, -0.09, -0.10, -0.17, -0.22, -0.13, -0.08, -0.01],
+    [-0.03, -0.06, -0.05, -0.07, -0.10, -0.10, -0.11, -0.19, -0.24, -0.14, -0.08, -0.01],
 ])  # fmt: skip
 P_LOOP = np.array([
     [0.017, 0.020, 0.034, 0.053, 0.057, 0.038],
@@ -46,17 +46,20 @@ LEAD_FIELD = np.array([
 LEAD_SPREAD = np.array([0.25, 0.06, 0.26, 0.62, 0.42, 0.32, 0.24, 0.16])
 # The atria lie elsewhere than the ventricles and have a field of their own: regression of P waves on Guillem's P-wave VCG.
 ATRIAL_FIELD = np.array([
-    [1.64, -0.01, -0.23],
+    [1.68, 0.00, -0.23],
     [0.29, 1.30, 0.01],
     [-0.09, 0.15, -1.47],
     [0.97, 0.09, -1.71],
     [0.86, 0.37, -1.13],
     [0.75, 0.50, -0.63],
     [0.70, 0.45, -0.37],
-    [0.63, 0.42, -0.17],
+    [0.66, 0.44, -0.17],
 ])  # fmt: skip
 # The heart's surface is nearer to V2–V4 than a dipole is: what these leads see beyond it, per unit of the near-field sources.
 NEAR_FIELD = np.array([[0.0, 0.0], [0.0, 0.0], [-0.35, -0.25], [1.0, -0.35], [0.25, 0.9], [-0.45, 0.8], [-0.30, 0.1], [-0.1, -0.2]])
+
+# How much smaller V1 … V6 become at full inspiration: their height changes with breath, more than their shape does.
+AIR = np.array([0.038, 0.028, 0.016, 0.014, 0.016, 0.016])
 
 _BACK = np.linalg.pinv(KORS)
 _UNSEEN = np.eye(8) - _BACK @ KORS  # changes of a lead field that leave the Kors VCG as it is
@@ -84,6 +87,7 @@ class Person:
     heart : waves of a normally conducted sinus beat, before any finding
     rate : resting sinus rate, 1/min; rr_sd : spread of RR over 10 s, s
     breathing : rate 1/s; tilt : rotation vector of the heart at full inspiration, rad
+    air : (6,) share that V1 … V6 lose at full inspiration to the lung that slides before the heart
     electrodes : how good the contact of RA LA LL V1 … V6 is: factor on noise
     """
 
@@ -97,6 +101,7 @@ class Person:
     breathing: float
     tilt: np.ndarray
     electrodes: np.ndarray
+    air: np.ndarray
 
 
 def rotation(vector: np.ndarray) -> np.ndarray:
@@ -131,10 +136,10 @@ def _bent(rng: np.random.Generator, loop: np.ndarray, amount: float, fine: float
     size = np.sqrt((loop**2).sum(axis=0))
     size = np.convolve(np.pad(size, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
     near_size = size * np.sin(np.pi * (np.arange(n_points) + 1.0) / (n_points + 1.0))
-    bend = size * (amount * _smooth(rng, (3, n_points), 0.09 * n_points) + fine * rng.standard_normal((3, n_points)))
+    bend = size * (amount * _smooth(rng, (3, n_points), 0.09 * n_points) + fine * _smooth(rng, (3, n_points), 0.65))
     bend[1] = 0.75 * bend[1] + 0.5 * bend[0]  # left and down go together: the heart's axis lies between them
     return np.concatenate(
-        [late + bend, near * near_size * (_smooth(rng, (2, n_points), 0.07 * n_points) + 1.6 * fine * rng.standard_normal((2, n_points)))]
+        [late + bend, near * near_size * (_smooth(rng, (2, n_points), 0.07 * n_points) + 1.4 * fine * _smooth(rng, (2, n_points), 0.65))]
     )
 
 
@@ -151,7 +156,7 @@ def draw_person(rng: np.random.Generator) -> Person:
     qrs_scale = np.exp(0.17 * common + 0.07 * rng.standard_normal() - 0.0025 * years - (0.04 if woman else -0.03))
     t_scale = np.exp(0.13 * common + 0.20 * rng.standard_normal() - 0.0035 * years - (0.14 if woman else -0.12))
     qrs = qrs_scale * turned(_bent(rng, QRS_LOOP, 0.20, 0.065, 0.335, rng.normal(0.0, 1.3)), rotation(turn))
-    t_turn = np.array([0.3, 0.35, 0.15]) * turn + rng.normal(0.0, np.radians([5.0, 13.0, 4.0]))
+    t_turn = np.array([0.3, 0.35, 0.15]) * turn + rng.normal(0.0, np.radians([3.5, 13.0, 3.0]))
     st_t = t_scale * turned(_bent(rng, T_LOOP, 0.11, 0.02, 0.20, rng.normal(0.0, 0.35)), rotation(t_turn))
     early = max(0.0, 1.0 - (age - 18) / 40) * (0.35 if woman else 1.0)  # young men's ST begins above the line
     st_t[:3, 1:7] += 0.03 * early * np.array([[0.3], [0.2], [-1.0]])
@@ -175,12 +180,13 @@ def draw_person(rng: np.random.Generator) -> Person:
         sex=sex,
         heart=heart,
         field=field,
-        atrial_field=ATRIAL_FIELD * rng.normal(1.0, 0.08, (8, 1)) + rng.normal(0.0, 0.07, (8, 3)),
+        atrial_field=ATRIAL_FIELD * rng.normal(1.0, 0.07, (8, 1)) + rng.normal(0.0, 0.06, (8, 3)),
         rate=float(np.exp(rng.normal(np.log(69.0 if woman else 66.0), 0.12))),
         rr_sd=float(0.052 * np.exp(-(age - 26) / 50 + 0.5 * rng.standard_normal())),
         breathing=float(rng.uniform(0.18, 0.32)),
-        tilt=rng.normal(0.0, np.radians([1.8, 3.4, 2.0])),
+        tilt=rng.normal(0.0, np.radians([1.6, 2.6, 2.6])),
         electrodes=np.exp(rng.normal(0.0, 0.15, 9)),
+        air=AIR * np.exp(rng.normal(0.0, 0.5, 6)),
     )
 
 
@@ -193,8 +199,8 @@ def at_visit(person: Person, rng: np.random.Generator) -> Person:
     size = np.sqrt((heart.st_t[:3] ** 2).sum(axis=0))
     today = np.zeros_like(heart.st_t)
     today[:3] = 0.15 * size * _smooth(rng, (3, size.size), 1.5)
-    st_t = t_gain * (turned(heart.st_t, rotation(lie + rng.normal(0.0, np.radians([8.0, 11.0, 8.0])))) + today)
-    p = gain * np.exp(rng.normal(0.0, 0.12)) * turned(heart.p, rotation(lie + rng.normal(0.0, np.radians(7.0), 3)))
+    st_t = t_gain * (turned(heart.st_t, rotation(lie + rng.normal(0.0, np.radians([6.0, 11.0, 6.0])))) + today)
+    p = gain * np.exp(rng.normal(0.0, 0.12)) * turned(heart.p, rotation(lie + rng.normal(0.0, np.radians(4.0), 3)))
     field = person.field.copy()
     # A chest electrode set down elsewhere sees part of what its neighbours see: 1–2 cm of the 3–5 cm between them.
     shift = rng.normal(0.0, 0.22, 6)
@@ -217,6 +223,6 @@ def at_visit(person: Person, rng: np.random.Generator) -> Person:
         field=field,
         rate=person.rate * float(np.exp(rng.normal(0.0, 0.09))),
         rr_sd=person.rr_sd * float(np.exp(rng.normal(0.0, 0.3))),
-        electrodes=person.electrodes * float(np.exp(rng.normal(0.0, 0.25))) * np.exp(rng.normal(0.0, 0.2, 9)),
+        electrodes=person.electrodes * float(np.exp(rng.normal(0.0, 0.20))) * np.exp(rng.normal(0.0, 0.2, 9)),
         tilt=person.tilt * rng.uniform(0.5, 1.5),
     )

@@ -130,6 +130,7 @@ def simulate(
     if events.spikes:
         tracing.ventricles += spikes(events.spikes, t, fs, rng)
     eight = who.field @ breathe(tracing.ventricles, who.tilt, breath) + who.atrial_field @ breathe(tracing.atria, who.tilt, breath)
+    eight[2:] *= 1.0 - who.air[:, None] * breath
     clean = _twelve(eight)
     if noise > 0:
         potentials = electrode_noise(_generator(seed, _NOISE, person, visit), n_samples, fs, who.electrodes, breath)

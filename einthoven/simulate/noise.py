@@ -12,10 +12,10 @@ import numpy as np
 ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 
 # µV (root mean square). Arms tremble more than legs, and against each other: what they share is in I, not in Wilson's terminal.
-MUSCLE = np.array([1.6, 2.2, 0.9, 0.6, 1.3, 1.2, 1.0, 0.9, 0.6])
+MUSCLE = np.array([1.6, 2.2, 0.95, 0.65, 1.25, 1.15, 0.9, 0.85, 0.6])
 ARMS = np.array([-1.4, 1.8])
 WANDER = np.array([16.0, 17.0, 28.0, 25.0, 30.0, 38.0, 46.0, 40.0, 36.0])
-MOTION = np.array([9.0, 9.5, 5.0, 6.5, 7.5, 7.0, 6.5, 6.5, 6.0])
+MOTION = np.array([12.0, 12.5, 6.5, 8.5, 9.0, 8.0, 7.0, 7.5, 7.5])
 BREATH = np.array([8.0, 8.0, 16.0, 8.0, 10.0, 12.0, 14.0, 16.0, 16.0])
 
 
@@ -44,11 +44,11 @@ def electrode_noise(rng: np.random.Generator, n_samples: int, fs: float, contact
     n_fft = 1 << int(np.ceil(np.log2(n_samples + 4.0 * fs)))
     f = np.fft.rfftfreq(n_fft, 1.0 / fs)
 
-    muscle = _coloured(rng, 10, np.where(f > 5.0, (f / 60.0) ** 2 / (1.0 + (f / 110.0) ** 3) / (1.0 + (f / 125.0) ** 8), 0.0), n_fft)[
+    muscle = _coloured(rng, 10, np.where(f > 5.0, (f / 60.0) ** 2 / (1.0 + (f / 100.0) ** 3) / (1.0 + (f / 125.0) ** 8), 0.0), n_fft)[
         :, :n_samples
     ]
-    tension = np.exp(0.85 * np.sin(2 * np.pi * rng.uniform(0.1, 1.0, (10, 1)) * t + rng.uniform(0, 2 * np.pi, (10, 1))))
-    relaxed = np.exp(rng.normal(0.0, 0.25))
+    tension = np.exp(0.95 * np.sin(2 * np.pi * rng.uniform(0.1, 1.0, (10, 1)) * t + rng.uniform(0, 2 * np.pi, (10, 1))))
+    relaxed = np.exp(rng.normal(0.0, 0.20))
     total = relaxed * contact[:, None] * MUSCLE[:, None] * tension[:9] * muscle[:9]
     total[:2] += relaxed * contact[:2].mean() * ARMS[:, None] * tension[9] * muscle[9]
 
@@ -65,8 +65,8 @@ def electrode_noise(rng: np.random.Generator, n_samples: int, fs: float, contact
     total += np.exp(rng.normal(0.0, 0.5)) * BREATH[:, None] * rng.normal(0.5, 0.8, (9, 1)) * breath
 
     # Between the two: skin, breath and small movements, 0.5–10 Hz.
-    middle = np.where((f > 0.3) & (f < 10.0), 1.0 / np.sqrt(np.maximum(f, 0.3)), 0.0)
-    total += np.exp(rng.normal(0.0, 0.3)) * np.sqrt(contact)[:, None] * MOTION[:, None] * _coloured(rng, 9, middle, n_fft)[:, :n_samples]
+    middle = np.where((f > 0.3) & (f < 10.0), 1.0 / np.maximum(f, 0.3), 0.0)
+    total += np.exp(rng.normal(0.0, 0.35)) * np.sqrt(contact)[:, None] * MOTION[:, None] * _coloured(rng, 9, middle, n_fft)[:, :n_samples]
 
     mains = rng.choice([50.0, 60.0]) + rng.normal(0.0, 0.05)
     level = rng.uniform(5.0, 25.0) if rng.random() < 0.08 else rng.uniform(0.0, 1.5)  # most machines remove it

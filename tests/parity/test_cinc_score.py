@@ -29,7 +29,7 @@ def test_the_three_sums_of_each_batch_and_the_score_are_the_old_codes(case):
 def test_the_shipped_matrix_is_the_one_the_old_code_was_given(case):
     given, ours = rewards_of(case), read_rewards()
     np.testing.assert_allclose(ours.matrix, given.matrix, rtol=1e-6)
-    assert ours.rows(["|".join(codes) for codes in given.classes]) == list(range(len(given.classes)))
+    assert ours.places(["|".join(codes) for codes in given.classes]) == list(range(len(given.classes)))
 
 
 @pytest.mark.parametrize("case", cases("cinc_score"))
