@@ -144,7 +144,9 @@ def ingest(
     path: Annotated[Path, typer.Argument(help="the corpus as it was downloaded, or your own folder")],
     store: Annotated[Path, typer.Argument(help="the store to write")],
     fs: Annotated[float, typer.Option(min=20.0, help="the store's sampling frequency, Hz; other recordings are resampled")] = 500.0,
-    resampling: Annotated[str, typer.Option(help="polyphase (anti-aliased); linear and fft are the old systems' ways")] = "polyphase",
+    resampling: Annotated[
+        str, typer.Option(help="polyphase (anti-aliased); linear, linear-fractional and fft are the old systems' ways")
+    ] = "polyphase",
     subset: Annotated[str | None, typer.Option(help="only these parts of the corpus, e.g. cpsc_2018,georgia")] = None,
     workers: Workers = None,
     shards: Annotated[
@@ -244,7 +246,10 @@ def train(
 
         print(as_yaml(resolved))
         return
-    run(resolved)
+    from einthoven.recipes.claim import claimed
+
+    with claimed(resolved) as claim:
+        run(claim)
 
 
 @app.command()
@@ -268,7 +273,7 @@ def pretrain(
     def run(resolved):
         from einthoven.recipes.run import pretrain
 
-        return pretrain(resolved)
+        return pretrain(resolved, resume=True)
 
     train(PRETRAIN, run, recipe, overrides, config_dir, config_name, print_config)
 
@@ -292,7 +297,7 @@ def finetune(
     def run(resolved):
         from einthoven.recipes.run import finetune
 
-        return finetune(resolved)
+        return finetune(resolved, resume=True)
 
     train(FINETUNE, run, recipe, overrides, config_dir, config_name, print_config)
 

@@ -145,7 +145,8 @@ def test_f3_a_split_is_by_patient_and_comes_from_the_seed_alone(own: Path):
 
 
 def test_f4_pretraining_reads_the_training_rows_of_the_sub_sets_that_are_named(own: Path):
-    from einthoven.recipes.build import open_store, rows_of
+    from einthoven.recipes.build import rows_of
+    from einthoven.recipes.claim import open_store
 
     words = ["data=store", "split=train", "where=dataset in (synthetic)"]
     outcome = einthoven(["pretrain", "w2v_cmsc", *words, *TINY.split(), "run=run"], own)

@@ -89,7 +89,8 @@ def evaluate(name: str | Path, wanted: Evaluate, progress: Callable[[int, int], 
     write_text(folder / "predictions.csv", predictions_csv(store, rows, names, probability, label))
     from einthoven.report.evaluation import evaluation_html
 
-    about = {"model": str(name), "store": f"{store.path}, {wanted.split}: {len(rows)} recordings"} | facts_of(model)
+    about = {"model": str(name), "store": f"{store.path}, {wanted.split}: {len(rows)} recordings"}
+    about |= facts_of(model) | otherwise(model, store, rows)
     write_text(folder / "report.html", evaluation_html(evaluation, probability=probability, label=label, names=names, model=about))
     return Evaluated(evaluation, probability, label, rows, folder)
 
@@ -102,6 +103,8 @@ def answers(
     The same numbers as ``Model.predict`` on the record, up to the store's rounding to int16.
     """
     contract = model.contract
+    if contract.unit != "mV":
+        raise EinthovenError(f"the model takes signals in {contract.unit}, a store gives mV: ask it about files with predict")
     view = Segments(
         store,
         rows,
@@ -122,8 +125,10 @@ def answers(
         if progress is not None:
             progress(done, len(view))
     window, record, label = np.concatenate(windows), np.concatenate(records), np.concatenate(labels)
-    which, first = np.unique(record, return_index=True)
-    probability = np.stack([aggregate(window[record == row], model.aggregation) for row in which])
+    order = np.argsort(record, kind="stable")
+    which, first = np.unique(record[order], return_index=True)
+    probability = np.stack([aggregate(windows, model.aggregation) for windows in np.split(window[order], first[1:])])
+    first = order[first]
     return probability, label[first], which
 
 
@@ -143,8 +148,20 @@ def facts_of(model: Model) -> dict[str, Any]:
         "begun from": origin.get("init"),
         "leads": " ".join(model.contract.leads),
         "windows": f"{model.contract.seconds:g} s at {model.contract.fs:g} Hz",
+        "assumed when it was converted": "; ".join(model.notes),
     }
     return {key: value for key, value in said.items() if value}
+
+
+def otherwise(model: Model, store: Store, rows: np.ndarray) -> dict[str, str]:
+    """Where the store prepared its signals in another way than the model would prepare a file: the answers then differ a little."""
+    ours, theirs = model.contract.resampling, store.facts["signal"]["resampling"]
+    n_resampled = int((store.column("source_fs")[rows] != store.fs).sum())
+    if ours == theirs or not n_resampled:
+        return {}
+    return {
+        "resampling": f"{n_resampled} recordings were resampled by {theirs} in the store; the model was made for {ours}, as predict does it"
+    }
 
 
 def home_of(name: str | Path, store: Store, split: str) -> Path:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from einthoven.convert.open import open_weights
-from einthoven.errors import CheckpointError, ContractError
+from einthoven.errors import CheckpointError, ContractError, EinthovenError
 from einthoven.infer.prediction import Prediction, aggregate, findings_of
 from einthoven.io import read
 from einthoven.layers.pool import pool
@@ -26,6 +26,7 @@ from einthoven.objectives.step import valid_of
 from einthoven.record import Record
 from einthoven.signal import quality
 from einthoven.signal.contract import SignalContract
+from einthoven.signal.gaps import without_gaps
 
 UNCALIBRATED = 0.5
 """The threshold of a model that has none: said to be what it is, an arbitrary number."""
@@ -93,6 +94,10 @@ class Model:
         found = quality.check(record.signal, record.fs, record.leads)
         if found.problem is not None:
             raise ContractError(f"{name}: {found.problem}")
+        try:
+            record, filled = without_gaps(record)
+        except EinthovenError as error:
+            raise ContractError(f"{name}: {error}") from error
         prepared = self.contract.apply(record)
         windows = self.contract.windows(prepared)
         notes = []
@@ -112,7 +117,7 @@ class Model:
             notes.append(
                 f"the last {(n_samples - n_used) / self.contract.fs:.3g} s were not used: no whole window of {self.contract.seconds:g} s"
             )
-        return Ready(record.record, file, windows.signal, windows.valid, prepared.lead_present, prepared.steps, tuple(notes))
+        return Ready(record.record, file, windows.signal, windows.valid, prepared.lead_present, (*filled, *prepared.steps), tuple(notes))
 
     def predict(self, recording: Record | str | Path) -> Prediction:
         """The findings of one recording, a Record or a file. Raises as ``prepare`` does, and CheckpointError for an encoder without a head."""

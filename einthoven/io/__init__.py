@@ -161,8 +161,9 @@ def _looks_like(head: bytes) -> str | None:
         return "SCP-ECG"
     wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
     text = head.decode("utf-16" if wide else "latin-1", errors="ignore").lstrip("\ufeffï»¿ \t\r\n")
-    if text.startswith("<"):
+    odd = len(head.translate(None, _PRINTABLE))
+    is_text = odd <= 0.03 * len(head) and b"\0" not in head
+    if text.startswith("<") and (wide or is_text):  # WFDB annotations may begin with that byte
         root = re.search(r"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)", text)
         return _XML_ROOTS.get(root[1].lower() if root else "", "XML of a kind we do not know")
-    odd = len(head.translate(None, _PRINTABLE))
-    return "text" if odd <= 0.03 * len(head) and b"\0" not in head else None
+    return "text" if is_text else None

@@ -15,7 +15,7 @@ from einthoven.io.wfdb_comments import describe
 from einthoven.io.wfdb_header import Header, parse_header
 from einthoven.io.wfdb_package import read_with_package
 from einthoven.io.wfdb_samples import INVALID, MILLIVOLT, check_files, read_samples
-from einthoven.leads import canonical
+from einthoven.leads import TWELVE, canonical
 from einthoven.record import Record
 
 MAX_HEADER_BYTES = 4_000_000
@@ -40,6 +40,8 @@ def header_path(path: Path | str) -> Path | None:
 def read_header(path: Path | str) -> Header:
     """The header of a WFDB record, however the record is named. Raises FormatError."""
     found = header_path(path)
+    if found is None and Path(path).is_symlink():
+        raise FormatError(f"{path}: is a link to {Path(path).readlink()}, which is not there.")
     if found is None:
         raise FormatError(f"{path}: no WFDB header: expected {Path(path).with_suffix('.hea').name} beside it.")
     if (size := found.stat().st_size) > MAX_HEADER_BYTES:
@@ -75,7 +77,7 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
     start, stop : only this part, in seconds
 
     Channels that are no ECG keep their own name and unit (``meta["units"]``; ``io.ecg_leads`` picks the ECG). Channels slower than the
-    fastest are interpolated to its rate (``meta["interpolated"]``). Raises FormatError.
+    fastest are interpolated to its rate (``meta["interpolated"]``). Raises FormatError, also where one of the twelve leads is in no unit of voltage.
     """
     found = header_path(path)
     header = read_header(path)
@@ -96,6 +98,10 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
     meta |= more
     names = unique_names([canonical(name) for name in names])
     others = {name: unit for name, unit in zip(names, units) if unit.lower() not in MILLIVOLT}
+    if wrong := [name for name in others if name in TWELVE]:
+        raise FormatError(
+            f"{found}: lead {wrong[0]} is in {others[wrong[0]]}, expected mV, uV or V: its amplitude is not known; mend the header's unit and gain."
+        )
     if others:
         meta["units"] = others
     record = Record(

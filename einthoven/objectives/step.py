@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -71,6 +71,3 @@ class Moment:
     def rows(self, n_own: int) -> int:
         """Rows of the whole micro-batch, when this process has ``n_own`` of them."""
         return n_own if self.n_rows is None else self.n_rows
-
-    def at(self, **changes: int) -> Moment:
-        return replace(self, **changes)

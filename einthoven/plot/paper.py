@@ -97,7 +97,7 @@ def draw_pages(record: Record, *, start: float = 0.0, seconds: float | None = No
     starts = np.arange(start, record.seconds - 0.5 / record.fs, step)
     if len(starts) > n_pages:
         raise EinthovenError(
-            f"{record.seconds:g} s need {len(starts)} pages of {step:g} s, more than {n_pages}: show a part, or raise n_pages"
+            f"{record.seconds:g} s need {len(starts)} pages of {step:g} s, more than {n_pages}: more seconds on each page, a slower speed or a later start make them fewer"
         )
     return [draw_paper(record, start=float(moment), seconds=step, **options) for moment in starts]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,26 +16,14 @@ from einthoven.errors import RecipeError, StoreError
 from einthoven.models import ENCODERS, SIZES
 from einthoven.models.folder import load_weights
 from einthoven.objectives import OBJECTIVES
+from einthoven.recipes.claim import fingerprint
 from einthoven.recipes.kinds import Finetune, Pretrain, Recipe
 from einthoven.signal.contract import SignalContract
 from einthoven.sources.vocabulary import CLASSES, LabelClass, own_classes
-from einthoven.store.layout import SPLITS, TABLE
+from einthoven.store.layout import SPLITS
 from einthoven.store.read import Store
 from einthoven.store.views import Pairs, Segments
 from einthoven.store.where import select
-
-
-def open_store(recipe: Recipe) -> Store:
-    """The recipe's store. Raises RecipeError where it names none."""
-    if recipe.data is None:
-        raise RecipeError("train on what? add data=STORE (a folder that `einthoven ingest` or `einthoven demo` wrote)")
-    return Store(recipe.data)
-
-
-def fingerprint(store: Store) -> str:
-    """SHA-256 of the store's table: a run that is resumed must see the rows that it began with."""
-    with open(store.path / TABLE, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def rows_of(recipe: Recipe, store: Store, split: str) -> np.ndarray:
@@ -183,7 +170,7 @@ def build_augmentations(recipe: Recipe) -> tuple[Any, ...]:
 
 
 def choose_classes(recipe: Finetune, store: Store, rows: np.ndarray) -> tuple[LabelClass, ...]:
-    """The classes that a recipe asks for, without those that the training rows cannot teach; says which those are."""
+    """The classes that a recipe asks for; ``usable_classes`` says which of them the training rows can teach."""
     labels, systems = store.labels(), store.column("label_system")
     present = {system for system in systems[rows] if system is not None}
     if not present:

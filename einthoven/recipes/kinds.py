@@ -39,7 +39,10 @@ class Encoder(Part):
     attention_dropout: float | None = Field(None, ge=0, lt=1, description="on attention weights")
     activation_dropout: float | None = Field(None, ge=0, lt=1, description="inside feed-forward layers")
     input_dropout: float | None = Field(
-        None, ge=0, lt=1, description="on the frames before the transformer; by default 0.1 in pretraining, and 0 with encoder=tiny"
+        None,
+        ge=0,
+        lt=1,
+        description="on the frames before the transformer; by default 0.1 in pretraining, 0 in fine-tuning and with encoder=tiny",
     )
     layerdrop: float | None = Field(None, ge=0, lt=1, description="share of layers skipped at random")
     norm_first: bool | None = Field(None, description="LayerNorm before instead of after each part (published weights: after)")
@@ -149,6 +152,16 @@ class Recipe(Settings):
         return Settings(**values)
 
 
+_MASKED = ("mask_prob", "mask_length", "negatives", "codes", "codebooks", "target_dim", "logit_temperature", "diversity_weight",
+           "penalty_weight", "feature_dropout")  # fmt: skip
+OBJECTIVE_KEYS: dict[str, tuple[str, ...]] = {
+    "w2v": _MASKED,
+    "cmsc": ("across", "cmsc_temperature"),
+    "w2v_cmsc": (*_MASKED, "across", "cmsc_temperature", "cmsc_weight"),
+}
+"""The keys that an objective uses, of those that not all of them use."""
+
+
 class Pretrain(Recipe):
     """Learn an encoder without labels."""
 
@@ -175,6 +188,16 @@ class Pretrain(Recipe):
     )
     cmsc_temperature: float = Field(0.1, gt=0, description="temperature of CMSC")
     cmsc_weight: float = Field(1.0, ge=0, description="weight of CMSC beside the masked prediction")
+
+    @model_validator(mode="after")
+    def _every_key_counts(self) -> Pretrain:
+        unused = [key for keys in OBJECTIVE_KEYS.values() for key in keys if key not in OBJECTIVE_KEYS[self.objective]]
+        fields = type(self).model_fields
+        if changed := [key for key in dict.fromkeys(unused) if getattr(self, key) != fields[key].default]:
+            raise ValueError(
+                f"{', '.join(changed)}: objective={self.objective} does not use {'it' if len(changed) == 1 else 'them'}; leave away"
+            )
+        return self
 
     def dropout(self, chosen: float | None) -> float:
         """A dropout that was chosen, or the published one. The tiny encoder has none: it is too small to need it, and what a process

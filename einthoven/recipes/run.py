@@ -24,17 +24,16 @@ from einthoven.recipes.build import (
     build_view,
     choose_classes,
     contract_of,
-    fingerprint,
-    open_store,
     provenance,
     rows_of,
     usable_classes,
 )
+from einthoven.recipes.claim import describe_run, fingerprint, free_folder, from_where_it_began, open_store
 from einthoven.recipes.kinds import Finetune, Pretrain, Recipe
 from einthoven.sources.vocabulary import LabelClass
 from einthoven.store.read import Store
 from einthoven.store.views import Segments
-from einthoven.tasks.diagnosis import Diagnosis, pos_weight
+from einthoven.tasks.diagnosis import Diagnosis, constant_classes, pos_weight
 from einthoven.train.data import View, in_order
 from einthoven.train.loop import Finished, fit
 from einthoven.train.run import RECIPE
@@ -111,6 +110,11 @@ def finetune(recipe: Finetune, *, resume: bool = False, progress: bool = True, s
         if isinstance(held_out, Segments):
             answer, label, _ = by_record(module, held_out, min(recipe.micro_batch, 64))
             thresholds = best_thresholds(answer, label).tolist()
+            if unjudged := [name for name, constant in zip(names, constant_classes(label), strict=True) if constant]:
+                say(
+                    f"no threshold could be chosen for {', '.join(unjudged)}: the validation recordings have none with it, or none without it; "
+                    "it is left at 0.5"
+                )
         config = describe(
             module.encoder,
             contract,
@@ -134,7 +138,10 @@ def resume(run: Path, *, progress: bool = True) -> Path:
         raise RecipeError(f"{run} is no run: it has no {RECIPE}; name the folder that pretrain or finetune wrote") from None
     except (ValueError, KeyError) as error:
         raise RecipeError(f"{path} is damaged or of another version: {' '.join(str(error).split())[:200]}") from None
-    recipe = recipe.model_copy(update={"run": run})
+    places: dict[str, Any] = {"run": run, "data": from_where_it_began(recipe.data or "", known.get("folder"))}
+    if recipe.init is not None:
+        places["init"] = str(from_where_it_began(recipe.init, known.get("folder")))
+    recipe = recipe.model_copy(update=places)
     store = open_store(recipe)
     if fingerprint(store) != known["records_sha256"]:
         raise RecipeError(
@@ -160,9 +167,6 @@ def _fit(
     progress: bool,
     say: Callable[[str], None],
 ) -> Path:
-    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if recipe.run is None and n_processes > 1:
-        raise RecipeError("several processes must agree on the folder to write: add run=FOLDER")
     run = recipe.run or free_folder(Path("runs"), recipe.name)
     if recipe.batch is not None and len(view) < recipe.batch:
         raise RecipeError(
@@ -171,11 +175,6 @@ def _fit(
     settings = recipe.settings(len(view))
     if settings.precision == "auto" and sum(weight.numel() for weight in module.parameters()) < SMALL:
         settings = settings.model_copy(update={"precision": "fp32"})
-    known = {
-        "kind": recipe.kind,
-        "recipe": {**recipe.model_dump(mode="json"), "batch": settings.batch},
-        "records_sha256": fingerprint(store),
-    }
     finished: Finished = fit(
         module,
         view,
@@ -185,7 +184,7 @@ def _fit(
         validate=validate,
         export=export,
         progress=progress,
-        describe=known,
+        describe=describe_run(recipe.model_copy(update={"run": run, "batch": settings.batch}), store),
         resume=resume,
     )
     say(f"{run}: {finished.step} updates; model in {finished.model}")
@@ -254,8 +253,6 @@ def mean_parts(module: nn.Module, view: View, batch: int, seed: int) -> dict[str
     sums: dict[str, float] = {}
     total = 0.0
     for number, made in enumerate(in_order(view, batch, device)):
-        if len(made["record"]) < 2:
-            continue  # a single row has nothing to be told from
         step = module(made, Moment(seed, 0, number))
         total += step.weight
         for name, value in {"loss": step.loss, **step.parts}.items():
@@ -288,11 +285,3 @@ def class_entry(it: LabelClass) -> dict[str, Any]:
         "codes": list(it.codes[system]),
         "vocabularies": {name: list(codes) for name, codes in it.codes.items()},
     }
-
-
-def free_folder(parent: Path, name: str) -> Path:
-    """The first of ``name-1``, ``name-2``, … that is not there."""
-    number = 1
-    while (parent / f"{name}-{number}").exists():
-        number += 1
-    return parent / f"{name}-{number}"

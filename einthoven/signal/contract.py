@@ -111,7 +111,11 @@ class SignalContract:
         steps: list[str] = []
         signal, present = self._arrange(record, steps)
         if record.fs != self.fs:
+            flat = moments(signal)[1] == 0
+            level = np.nanmax(signal[flat], axis=1, keepdims=True)
             signal = resample(signal, record.fs, self.fs, self.resampling)
+            # A filter leaves a ripple of a ten-thousandth on a constant, which record_zscore would blow up to an SD of 1.
+            signal[flat] = np.where(np.isnan(signal[flat]), np.nan, level)
             steps.append(f"resampled from {record.fs:g} to {self.fs:g} Hz ({self.resampling})")
         if signal.shape[1] == 0:
             raise ContractError(f"{record.record or 'the record'} has no sample.")

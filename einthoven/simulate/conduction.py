@@ -70,11 +70,12 @@ def left_bundle_branch_block(heart: Heart, rng: np.random.Generator) -> Heart:
     x = np.array([0.03, 0.14, 0.36, 0.62, 0.78, 0.72, 0.58, 0.60, 0.74, 0.70, 0.50, 0.27, 0.12, 0.04, 0.0])
     y = np.array([0.03, 0.09, 0.18, 0.22, 0.14, 0.02, -0.05, -0.05, -0.07, -0.12, -0.14, -0.12, -0.08, -0.03, 0.0])
     z = np.array([0.03, 0.13, 0.30, 0.54, 0.85, 1.10, 1.22, 1.26, 1.24, 1.08, 0.80, 0.48, 0.22, 0.08, 0.0])
-    loop = np.stack([np.interp(QRS_U, control_positions(15), row) for row in (x, y, z)]) * size_of(heart) ** 0.6 * rng.uniform(1.2, 1.5)
+    loop = np.stack([np.interp(QRS_U, control_positions(15), row) for row in (x, y, z)]) * size_of(heart) ** 0.6 * rng.uniform(1.15, 1.46)
     bent = loop * (1.0 + 0.12 * np.sin(np.pi * rng.uniform(1, 3, (3, 1)) * QRS_U + rng.uniform(0, 2 * np.pi, (3, 1))))
     own = frontal_axis(heart.qrs) - frontal_axis(QRS_LOOP)
     tilt = rotation(np.array([0.0, rng.normal(0.0, 0.15), 0.45 * _around(own) + rng.normal(0.0, 0.15)]))
     qrs = np.concatenate([tilt @ bent, 0.4 * heart.qrs[3:]])
+    qrs[3] += 0.25 * bump(0.5, 0.15)  # the wall before V2 is done when the back is reached: its S is less deep than a dipole's
     return replace(
         heart,
         qrs=qrs,
@@ -100,7 +101,7 @@ def right_bundle_branch_block(heart: Heart, rng: np.random.Generator, *, complet
     qrs[2] = np.where(early[2] > 0, early[2] * cancelled, early[2])
     qrs[:3] += late
     # The right ventricle lies right behind V1, which sees more of it than a dipole would show, V2 and V3 less.
-    qrs[3:] += np.array([[-0.55], [-0.40]]) * strength * bump(centre, width) * np.minimum(1.0, (1 - QRS_U) / 0.15)
+    qrs[3:] += np.array([[-0.55], [-0.50]]) * strength * bump(centre, width) * np.minimum(1.0, (1 - QRS_U) / 0.15)
     st_t = heart.st_t.copy()
     st_t[:3] += (-0.22 if complete else -0.10) * late.max(axis=1, initial=0.0)[:, None] * T_COURSE
     st_t[:3] -= (0.24 if complete else 0.10) * late[:, np.argmax(bump(centre, width))][:, None] * T_COURSE
@@ -127,7 +128,10 @@ def fascicular_block(heart: Heart, rng: np.random.Generator, *, anterior: bool) 
         qrs[0] -= 0.12 * size_of(heart) * bump(0.68, 0.08)
     t_turn = np.full(heart.st_t.shape[1], -0.15 * turn)
     return replace(
-        heart, qrs=qrs, st_t=(0.8 if anterior else 1.0) * turn_frontal(heart.st_t, t_turn), qrs_seconds=min(heart.qrs_seconds + rng.uniform(0.004, 0.012), 0.119)
+        heart,
+        qrs=qrs,
+        st_t=(0.8 if anterior else 1.0) * turn_frontal(heart.st_t, t_turn),
+        qrs_seconds=min(heart.qrs_seconds + rng.uniform(0.004, 0.012), 0.119),
     )
 
 

@@ -33,6 +33,8 @@ def course(
     rr_sd = min(person.rr_sd, 0.05 * rr if names & {"sinus tachycardia"} else 0.09 * rr)
     if names & _STEADY:  # a steady sinus node, so that what is early or dropped stands out
         rr_sd = min(rr_sd, 0.02 * rr)
+    if "sinus rhythm" in names:  # slow waves of the rate must not carry ten seconds of it out of its name
+        rr = float(np.clip(rr, 0.6 + 1.2 * rr_sd, 1.0 - 1.2 * rr_sd))
     if "sinus arrhythmia" in names:
         rr_sd = rr * float(np.clip(rng.normal(0.12, 0.025), 0.085, 0.19))
         rr = max(1.08 * rr, 60.0 / 76.0)

@@ -34,25 +34,31 @@ def scar(heart: Heart, wall: str, rng: np.random.Generator, *, fresh: float = 1.
     toward = np.maximum((u[:, None] * qrs[:3]).sum(axis=0), 0.0)
     qrs[:3] -= fresh * 0.40 * u[:, None] * toward * late
     if wall == "inferior":  # V2 looks up as well: without this it would answer with a tall R, which is the posterior wall's sign
-        qrs[2] += fresh * 0.32 * size_of(heart) * bump(0.38, 0.13)
+        qrs[2] += fresh * 0.30 * size_of(heart) * bump(0.38, 0.12)
+        qrs[0] -= fresh * size_of(heart) * (0.07 * bump(0.57, 0.08) + 0.05 * bump(0.66, 0.07))
     if wall == "anterior":  # what is left of the wall is late, at the back and, with age, up
-        qrs[2] += fresh * 0.36 * size_of(heart) * bump(0.48, 0.12)
-        qrs[0] += fresh * 0.14 * bump(0.27, 0.08)
-        qrs[1] -= fresh * 0.15 * bump(0.70, 0.09)
-        qrs = turn_frontal(qrs, np.full(N_QRS, -fresh * np.radians(rng.uniform(5, 60))))
+        qrs[2] += fresh * 0.33 * size_of(heart) * bump(0.48, 0.12)
+        qrs[0] += fresh * (0.14 * bump(0.27, 0.08) + 0.09 * bump(0.70, 0.09))
+        qrs[1] -= fresh * 0.17 * bump(0.70, 0.09)
+        qrs = turn_frontal(qrs, np.full(N_QRS, -fresh * np.radians(rng.uniform(5, 45))))
     st_t = heart.st_t.copy()
     if wall == "anterior":
         st_t[:2] -= fresh * np.array([[0.09], [0.03]]) * T_COURSE
     toward = np.maximum((u[:, None] * st_t[:3]).sum(axis=0), 0.0)
     # A scar of the anterior wall often keeps an upright T over a lifted ST; the others turn T over more often than not.
-    turned_over = rng.random() < (0.3 if wall == "anterior" else 0.8)
+    turned_over = rng.random() < (0.25 if wall == "anterior" else 0.8)
     away = fresh * (rng.uniform(0.7, 1.3) if turned_over else rng.uniform(0.0, 0.35))
     st_t[:3] -= away * u[:, None] * toward
-    low = np.array([1.2, 0.2, 0.6]) if wall == "anterior" else np.array([1.5, 0.2, 0.0])
+    low = {
+        "anterior": np.array([1.2, 1.0, 1.3]),
+        "inferior": np.array([3.0, 0.2, -1.0]),
+        "lateral": np.array([1.2, 0.2, 0.0]),
+    }[wall]
     st_t[:3] -= away * 0.085 * (u + low)[:, None] * T_COURSE
     if wall == "anterior" and not turned_over:
-        st_t[:3] += 0.04 * u[:, None] * bump(0.25, 0.15, control_positions(st_t.shape[1]))
-    return replace(heart, qrs=qrs, st_t=st_t, qrs_seconds=min(heart.qrs_seconds + fresh * rng.uniform(0.004, 0.014), 0.119))
+        st_t[:3] += 0.055 * (u - np.array([0.5, 0.0, 0.0]))[:, None] * bump(0.25, 0.15, control_positions(st_t.shape[1]))
+    longer = rng.uniform(0.0, 0.006) if wall == "anterior" else rng.uniform(0.006, 0.016)
+    return replace(heart, qrs=qrs, st_t=st_t, qrs_seconds=min(heart.qrs_seconds + fresh * longer, 0.119))
 
 
 def injury(heart: Heart, wall: str, rng: np.random.Generator) -> Heart:

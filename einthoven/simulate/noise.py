@@ -12,10 +12,10 @@ import numpy as np
 ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 
 # µV (root mean square). Arms tremble more than legs, and against each other: what they share is in I, not in Wilson's terminal.
-MUSCLE = np.array([1.6, 2.2, 0.95, 0.65, 1.25, 1.15, 0.9, 0.85, 0.6])
-ARMS = np.array([-1.4, 1.8])
+MUSCLE = np.array([1.43, 2.1, 0.93, 0.65, 1.25, 1.08, 0.66, 0.7, 0.48])
+ARMS = np.array([-1.3, 1.75])
 WANDER = np.array([16.0, 17.0, 28.0, 25.0, 30.0, 38.0, 46.0, 40.0, 36.0])
-MOTION = np.array([12.0, 12.5, 6.5, 8.5, 9.0, 8.0, 7.0, 7.5, 7.5])
+MOTION = np.array([12.8, 15.3, 6.0, 8.5, 7.5, 8.0, 7.0, 7.5, 7.5])
 BREATH = np.array([8.0, 8.0, 16.0, 8.0, 10.0, 12.0, 14.0, 16.0, 16.0])
 
 
@@ -47,10 +47,10 @@ def electrode_noise(rng: np.random.Generator, n_samples: int, fs: float, contact
     muscle = _coloured(rng, 10, np.where(f > 5.0, (f / 60.0) ** 2 / (1.0 + (f / 100.0) ** 3) / (1.0 + (f / 125.0) ** 8), 0.0), n_fft)[
         :, :n_samples
     ]
-    tension = np.exp(0.95 * np.sin(2 * np.pi * rng.uniform(0.1, 1.0, (10, 1)) * t + rng.uniform(0, 2 * np.pi, (10, 1))))
-    relaxed = np.exp(rng.normal(0.0, 0.20))
-    total = relaxed * contact[:, None] * MUSCLE[:, None] * tension[:9] * muscle[:9]
-    total[:2] += relaxed * contact[:2].mean() * ARMS[:, None] * tension[9] * muscle[9]
+    tension = np.exp(1.07 * np.sin(2 * np.pi * rng.uniform(0.1, 1.0, (10, 1)) * t + rng.uniform(0, 2 * np.pi, (10, 1))))
+    relaxed = np.exp(np.where(np.arange(9) < 3, 0.3, 0.22) * rng.standard_normal())  # limbs differ more than chests
+    total = relaxed[:, None] * contact[:, None] * MUSCLE[:, None] * tension[:9] * muscle[:9]
+    total[:2] += relaxed[0] * contact[:2].mean() * ARMS[:, None] * tension[9] * muscle[9]
 
     slow = np.zeros_like(f)
     slow[1:] = np.where(f[1:] < 8.0, 1.0 / np.maximum(f[1:], 0.04), 0.0)
@@ -66,7 +66,7 @@ def electrode_noise(rng: np.random.Generator, n_samples: int, fs: float, contact
 
     # Between the two: skin, breath and small movements, 0.5–10 Hz.
     middle = np.where((f > 0.3) & (f < 10.0), 1.0 / np.maximum(f, 0.3), 0.0)
-    total += np.exp(rng.normal(0.0, 0.35)) * np.sqrt(contact)[:, None] * MOTION[:, None] * _coloured(rng, 9, middle, n_fft)[:, :n_samples]
+    total += np.exp(rng.normal(0.0, 0.34)) * np.sqrt(contact)[:, None] * MOTION[:, None] * _coloured(rng, 9, middle, n_fft)[:, :n_samples]
 
     mains = rng.choice([50.0, 60.0]) + rng.normal(0.0, 0.05)
     level = rng.uniform(5.0, 25.0) if rng.random() < 0.08 else rng.uniform(0.0, 1.5)  # most machines remove it

@@ -78,7 +78,7 @@ def lay_beats(
     for beat, gap in zip(events.beats, gaps, strict=True):
         heart, (_, qrs, st_t) = hearts[beat.kind], waves[beat.kind]
         slow_rr += (gap - slow_rr) * (1.0 - np.exp(-gap / 60.0))  # QT follows the rate of the last minute
-        fast = 0.04 * (np.clip(gap, 0.4 * slow_rr, 1.6 * slow_rr) - slow_rr)  # and, a little, the last interval
+        fast = 0.03 * (np.clip(gap, 0.4 * slow_rr, 1.6 * slow_rr) - slow_rr)  # and, a little, the last interval
         qt = heart.qtc * slow_rr ** (1 / 3) + fast
         gain = 1.0 + 0.018 * rng.standard_normal()
         qrs_end = beat.time + heart.qrs_seconds
@@ -86,7 +86,7 @@ def lay_beats(
         # ST-T: its support begins within the QRS, its visible end is QT after the onset.
         start, end = beat.time + ST_START * heart.qrs_seconds, beat.time + qt
         per_u = (end - start) / st_t.offset
-        tracing.lay(st_t, start + st_t.onset * per_u, end, gain * (1.0 + 0.013 * rng.standard_normal()))
+        tracing.lay(st_t, start + st_t.onset * per_u, end, gain * (1.0 + 0.01 * rng.standard_normal()))
         leaves, peaks = t_marks[beat.kind]
         marks = tracing.index(start + leaves * per_u, start + peaks * per_u, end)
         if qrs_marks[1] < 0:

@@ -3,8 +3,8 @@
 ``labels.csv`` in the folder (comma or semicolon, UTF-8) says more about them. One row per recording, with these columns:
 
 ``record``   which: the file's path below the folder, with or without its extension, or only its name (required)
-``patient``, ``age`` (years), ``sex`` (female/male/f/m), ``fold``, ``report``, ``time``, ``label_system``   as far as known
-``labels``   codes that are present, separated by ``;`` or ``|``: for lists of diagnoses
+``patient``, ``age`` (years), ``sex`` (female/male/f/m), ``fold``, ``report``, ``time`` (2020-03-12 10:00), ``label_system``   as far as known
+``labels``   codes that are present, separated by ``;`` or ``|`` (in quotation marks where the table's own separator is ``;``)
 any other    a label of that name: 1 or true, 0 or false, empty where not known
 
 No file is passed over without a word: what belongs to another recording (the signal of a header, an annotation beside it) is not listed again, and
@@ -22,10 +22,10 @@ from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
 from einthoven.io.wfdb_header import Header
 from einthoven.sources.facts import Facts, RecordRef
-from einthoven.sources.label_table import TABLE, Row, read_table
+from einthoven.sources.label_table import TABLE, Row, as_named, read_table
 from einthoven.sources.reading import existing_root, files, parse, read, ref_from_header
 
-__all__ = ["FACTS", "read", "records"]
+__all__ = ["FACTS", "read", "records", "tables"]
 
 FACTS = Facts(name="folder")
 
@@ -53,7 +53,7 @@ def records(root: Path | str) -> Iterator[RecordRef]:
         keys = [ref.record, ref.path.relative_to(root).as_posix()]
         name = Path(ref.record).name
         keys += [name, ref.path.name] if len(stems[name]) == 1 else []  # a bare name stands for one file only
-        key = next((key for key in keys if key in rows), None)
+        key = next((key for key in map(as_named, keys) if key in rows), None)
         if key is None:
             yield ref
         else:
@@ -61,6 +61,11 @@ def records(root: Path | str) -> Iterator[RecordRef]:
             yield _with_row(ref, rows[key])
     for name in sorted(rows.keys() - used):
         yield RecordRef(root / name, name, problem=f"{TABLE}, line {rows[name].line}: names this record, and no such file is there.")
+
+
+def tables(root: Path) -> list[Path]:
+    """The table beside the recordings, where there is one: ingest notes what it was."""
+    return [root / TABLE] if (root / TABLE).is_file() else []
 
 
 def _with_row(ref: RecordRef, row: Row) -> RecordRef:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ _VALUES = {
     "nan": math.nan,
     "na": math.nan,
 }
+_UNKNOWN = ("", "nan", "na", "n/a", "-", "?", "unknown", "u", "other", "o", "x")
 _SEX = {"f": "female", "female": "female", "m": "male", "male": "male"}
 
 
@@ -43,20 +47,50 @@ class Row:
     line: int
 
 
+def as_named(name: str) -> str:
+    """A name in one of the two ways in which Unicode writes "ö": macOS names its files in the other one."""
+    return unicodedata.normalize("NFC", name)
+
+
 def read_table(path: Path) -> dict[str, Row]:
-    """Record name -> row. Raises EinthovenError that names the line for a missing column, a record that stands twice, or a value that is no label."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    first = text.partition("\n")[0]
-    table = csv.DictReader(text.splitlines(), delimiter=";" if first.count(";") > first.count(",") else ",")
+    """Record name -> row.
+
+    Raises EinthovenError that names the line for a missing column, a record that stands twice, or a value that is no label: a label that is lost
+    would count as a no.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise EinthovenError(f"{path}, line {line}: expected UTF-8; save the table as CSV in UTF-8.") from None
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    delimiter = ";" if first.count(";") > first.count(",") else ","
+    # Strict: a quotation mark that is never closed would swallow every row after it.
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        return _rows(table, path)
+    except csv.Error as error:
+        raise EinthovenError(f"{path}, line {table.line_num}: cannot be read as CSV: {error}.") from None
+
+
+def _rows(table: csv.DictReader[str], path: Path) -> dict[str, Row]:
     columns = [name.strip() for name in table.fieldnames or []]
     if "record" not in columns:
         raise EinthovenError(
             f"{path}: expected a column named record (rename the file if it is a table of another kind); it has {', '.join(columns) or 'none'}."
         )
+    if twice := sorted({name for name in columns if name and columns.count(name) > 1}):
+        raise EinthovenError(f"{path}: the column {', '.join(twice)} is there twice.")
     rows: dict[str, Row] = {}
     for values in table:
-        row = {str(name).strip(): str(value or "").strip() for name, value in values.items() if name is not None}
-        name, where = row["record"].removeprefix("./"), f"{path}, line {table.line_num}"
+        where = f"{path}, line {table.line_num}"
+        nameless = [*(values.pop(None, None) or []), *(value for column, value in values.items() if not column.strip())]
+        if any(value and value.strip() for value in nameless):
+            raise EinthovenError(
+                f"{where}: has more values than there are named columns; several codes in one cell are separated by ; or | in quotation marks."
+            )
+        row = {column.strip(): (value or "").strip() for column, value in values.items() if column.strip()}
+        name = as_named(row["record"].removeprefix("./"))
         if not name:
             raise EinthovenError(f"{where}: names no record.")
         if name in rows:
@@ -92,6 +126,12 @@ def _meta(row: Mapping[str, str], where: str) -> dict[str, Any]:
         if age is None and row["age"].lower() not in ("nan", "na", "unknown"):
             raise EinthovenError(f"{where}: expected an age in years; got {row['age']!r}.")
         meta |= {"age": age} if age is not None else {}
-    if sex := _SEX.get(row.get("sex", "").lower()):
-        meta["sex"] = sex
+    try:
+        datetime.fromisoformat(meta.get("time", "2000-01-01"))
+    except ValueError:
+        raise EinthovenError(f"{where}: expected a time such as 2020-03-12 10:00; got {row['time']!r}.") from None
+    sex = row.get("sex", "").lower()
+    if sex not in _SEX and sex not in _UNKNOWN:
+        raise EinthovenError(f"{where}: expected a sex as female or male (f, m), or nothing; got {row['sex']!r}.")
+    meta |= {"sex": _SEX[sex]} if sex in _SEX else {}
     return meta

@@ -65,12 +65,41 @@ def parse(path: Path) -> Header | str:
 
 
 def files(root: Path) -> Iterator[Path]:
-    """Every file under a folder, in an order that depends on the names alone; hidden files and folders are left out."""
-    for folder, below, names in os.walk(root, followlinks=True):
-        below[:] = sorted(name for name in below if not name.startswith("."))
+    """Every file under a folder, in an order that depends on the names alone; hidden files and folders are left out.
+
+    Links to folders are followed, but no folder is listed twice: a link upwards would never end, and would give each recording many names, which a
+    split then takes for many patients. Raises EinthovenError for a folder that may not be listed.
+    """
+    home = os.path.realpath(root)
+    linked: set[str] = set()  # folders reached through a link, as they are named here
+    known: set[str] = set()  # and where they really are
+    for folder, below, names in os.walk(root, followlinks=True, onerror=_cannot_list):
+        kept = []
+        for name in sorted(name for name in below if not name.startswith(".")):
+            path = os.path.join(folder, name)
+            if folder in linked or os.path.islink(path):
+                real = os.path.realpath(path)
+                if real in known or _is_listed_anyway(real, home):
+                    continue
+                known.add(real)
+                linked.add(path)
+            kept.append(name)
+        below[:] = kept
         for name in sorted(names):
             if not name.startswith("."):
                 yield Path(folder, name)
+
+
+def _is_listed_anyway(real: str, home: str) -> bool:
+    """Whether a folder is the root or lies below it, no hidden folder between."""
+    inside = os.path.relpath(real, home).split(os.sep) if real != home else []
+    return not any(part.startswith(".") for part in inside)  # ".." leads out of it
+
+
+def _cannot_list(error: OSError) -> None:
+    raise EinthovenError(
+        f"{error.filename}: this folder cannot be listed: {error.strerror or error}; make it readable, or leave it out."
+    ) from error
 
 
 def existing_root(root: Path | str, expected: str) -> Path:

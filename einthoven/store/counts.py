@@ -10,6 +10,7 @@ import numpy as np
 from einthoven.errors import EinthovenError
 from einthoven.leads import LIMB, TWELVE, canonical, select
 from einthoven.record import Record
+from einthoven.signal.gaps import fill_gaps
 from einthoven.signal.quality import CLIPPED_SHARE, MAX_FS, MAX_SD, MIN_FS, MIN_SD, check
 from einthoven.signal.resample import resample
 
@@ -17,8 +18,6 @@ FINEST = 1.0
 """µV per count of a record whose peak allows it: ± 32.8 mV. The devices' own steps are 1 to 5 µV."""
 COARSEST = 100.0
 """A record that would need more µV per count than this (beyond ± 3.2 V) is no ECG in mV."""
-LONGEST_GAP = 0.2
-"""Seconds that may be missing from a lead and be interpolated; a longer gap could hide a beat."""
 
 _PEAK = 32767  # -32768 stays free
 _PLACE = {name: position for position, name in enumerate(TWELVE)}
@@ -50,7 +49,7 @@ def convert(record: Record, *, fs: float, resampling: str = "polyphase") -> Conv
     interrupted: tuple[str, ...] = ()
     n_filled = 0
     if not np.isfinite(signal.sum()):
-        signal, names, interrupted, n_filled = _fill_gaps(signal, names, record.fs)
+        signal, names, interrupted, n_filled = fill_gaps(signal, names, record.fs)
     recorded = names
     quality = None
     if record.fs != fs:
@@ -160,31 +159,3 @@ def _lead_order(leads: tuple[str, ...]) -> tuple[list[int], tuple[str, ...]]:
         raise Unusable(f"has several leads of the name {' '.join(twice)} among {' '.join(leads)}")
     rows = sorted(range(len(names)), key=lambda row: (_PLACE.get(names[row], len(TWELVE)), row))
     return rows, tuple(names[row] for row in rows)
-
-
-def _fill_gaps(signal: np.ndarray, names: tuple[str, ...], fs: float) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...], int]:
-    """Without what was not recorded: (signal, names, interrupted leads, number of interpolated samples).
-
-    Time at either end in which no lead was recorded is cut off.
-    """
-    recorded = np.isfinite(signal)
-    instants = np.flatnonzero(recorded.any(axis=0))
-    if instants.size == 0:
-        raise Unusable("nothing was recorded: every sample of every lead is missing")
-    signal, recorded = signal[:, instants[0] : instants[-1] + 1], recorded[:, instants[0] : instants[-1] + 1]
-    time = np.arange(signal.shape[1])
-    filled, kept, interrupted, n_filled = [], [], [], 0
-    for lead, there, name in zip(signal, recorded, names):
-        if not there.any():
-            continue
-        edges = np.diff(np.concatenate([[1], there, [1]]).astype(np.int8))
-        longest = np.max(np.flatnonzero(edges == 1) - np.flatnonzero(edges == -1), initial=0)
-        if longest > LONGEST_GAP * fs:
-            interrupted.append(name)
-            continue
-        n_filled += int((~there).sum())
-        filled.append(lead if there.all() else np.interp(time, time[there], lead[there]).astype(np.float32))
-        kept.append(name)
-    if not filled:
-        raise Unusable(f"no lead without a gap longer than {LONGEST_GAP:g} s ({' '.join(interrupted)})")
-    return np.stack(filled), tuple(kept), tuple(interrupted), n_filled

@@ -14,7 +14,8 @@ from typing import Any
 from einthoven import __version__, whole
 from einthoven.errors import StoreError
 from einthoven.leads import TWELVE
-from einthoven.store.counts import COARSEST, FINEST, LONGEST_GAP
+from einthoven.signal.gaps import LONGEST_GAP
+from einthoven.store.counts import COARSEST, FINEST
 from einthoven.store.layout import (
     FACTS,
     FORMAT,
@@ -52,7 +53,8 @@ def finish(path: Path, recipe: Mapping[str, Any], facts: Any, made: list[Made], 
             f"none of the {counts['listed']} recordings under {recipe['root']} can be used; the first, {file}: {reason} (all: {path / REJECTED})"
         )
 
-    ids = pa.concat_tables(pq.read_table(part, columns=["record", "source", "patient", "fold"]) for part in parts).unify_dictionaries()
+    needed = ["record", "source", "patient", "fold", "n_samples", "mean", "sd"]
+    ids = pa.concat_tables(pq.read_table(part, columns=needed) for part in parts).unify_dictionaries()
     column, rule = default_split(ids)
     n_patients = len(ids["patient"].unique()) - (1 if ids["patient"].null_count else 0)
     columns = schema().with_metadata({"split": json.dumps(rule)})

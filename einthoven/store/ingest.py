@@ -6,6 +6,7 @@ any moment and is run again goes on where it was and ends with the same bytes, w
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import shutil
@@ -177,13 +178,25 @@ def _recipe(name: str, module: Any, root: Path, fs: float, resampling: str, shar
         "resampling": resampling,
         "shard_records": shard_records,
     }
+    if tables := _tables(module, root):
+        recipe["tables"] = tables
     return json.loads(json.dumps(recipe, default=str))
+
+
+def _tables(module: Any, root: Path) -> dict[str, str]:
+    """SHA-256 of the tables that somebody may still be writing (``module.tables(root)``, where a source has such): labels that were mended after the
+    ingest must not be taken for ingested."""
+    files = module.tables(root) if hasattr(module, "tables") else []
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def _found_finished(path: Path, recipe: Mapping[str, Any]) -> bool:
     """Whether the very store that is asked for is there; StoreError where something else is in the way."""
     if (path / FACTS).exists():
         there = read_facts(path)["recipe"]
+        if {**there, "tables": None} == {**recipe, "tables": None} and there.get("tables") != recipe.get("tables"):
+            names = " and ".join(sorted({**there.get("tables", {}), **recipe.get("tables", {})}))
+            raise StoreError(f"{path} was made with another {names}; delete it and ingest again, or give another folder")
         if there != recipe:
             raise StoreError(f"{path} is another store: {_differences(there, recipe)}; give another folder, or delete this one")
         shutil.rmtree(path / UNFINISHED, ignore_errors=True)  # killed in its very last moment
@@ -191,7 +204,7 @@ def _found_finished(path: Path, recipe: Mapping[str, Any]) -> bool:
     plan = path / UNFINISHED / _PLAN
     if plan.exists():
         there = json.loads(plan.read_text(encoding="utf-8"))
-        if there != recipe:
+        if {**there, "tables": None} != {**recipe, "tables": None}:  # shards made with another table are made again
             raise StoreError(
                 f"an unfinished ingest of something else is in {path}: {_differences(there, recipe)}; give another folder, or delete this one"
             )

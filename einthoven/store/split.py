@@ -1,6 +1,6 @@
 """Which recordings train, which validate, which test: always whole patients.
 
-A rule depends on (seed, source, patient) alone, never on the order of the rows.
+A rule depends on (seed, source, patient) alone, never on the order of the rows; where the patient is not known, on the recording, and copies of it stay together.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def split(
     source     : whole data sets by name test (``test_source``) or validate; without ``valid_source`` the validation part is
                  drawn by patient from the rest
 
-    A recording whose patient is not known counts as a patient of its own. Raises StoreError for what the store cannot give.
+    A recording whose patient is not known counts as a patient of its own; copies of one recording stay together (but for the strategy fold). Raises StoreError for what the store cannot give.
     """
     table = _columns(store)
     if strategy not in STRATEGIES:
@@ -129,14 +129,49 @@ def _columns(store: Any) -> Any:
     return store.table if hasattr(store, "table") else store
 
 
-def _keys(table: Any) -> np.ndarray:
-    """(row,) text that is equal for rows of one patient and for no others."""
+def _keys(table: Any) -> list[str]:
+    """A text for each row, equal for rows of one patient and for no others. No array of NumPy: there one long name makes a million long."""
     source, patient, record = (table[name].to_pylist() for name in ("source", "patient", "record"))
-    return np.array([f"{s}\0{p}" if p is not None else f"{s}\0\0{r}" for s, p, r in zip(source, patient, record)])
+    return [f"{s}\0{p}" if p is not None else f"{s}\0\0{r}" for s, p, r in zip(source, patient, record)]
+
+
+def _numbered(keys: list[str]) -> tuple[list[str], np.ndarray]:
+    """The different keys, sorted, and the place of each row's among them: (row,) int64."""
+    different = sorted(set(keys))
+    place = {key: at for at, key in enumerate(different)}
+    return different, np.fromiter((place[key] for key in keys), dtype=np.int64, count=len(keys))
+
+
+def _with_copies(keys: list[str], table: Any) -> list[str]:
+    """The same keys, but a recording of an unknown patient has the key of the recording whose copy it is: a copy that is trained on must not be tested.
+
+    Equal length and equal mean and SD of every lead, to the last bit, are equal samples.
+    """
+    if not {"n_samples", "mean", "sd"} <= set(table.column_names):
+        return keys
+    columns = [table[name].combine_chunks() for name in ("mean", "sd")]
+    moments = [column.flatten().to_numpy(zero_copy_only=False) for column in columns]
+    ends = np.cumsum(columns[0].value_lengths().to_numpy(zero_copy_only=False))
+    signals = np.empty(len(keys), dtype=np.uint64)
+    for row, (n_samples, first, last) in enumerate(zip(table["n_samples"].to_numpy().tolist(), [0, *ends[:-1].tolist()], ends.tolist())):
+        content = b"".join([n_samples.to_bytes(8, "little"), *(values[first:last].tobytes() for values in moments)])
+        signals[row] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+    _, of_row, times = np.unique(signals, return_inverse=True, return_counts=True)
+    repeated, unknown = np.flatnonzero(times[of_row] > 1), table["patient"].is_null().to_numpy()
+    copies: dict[int, list[int]] = {}
+    for row in repeated.tolist():
+        copies.setdefault(int(of_row[row]), []).append(row)
+    keys = keys.copy()
+    for rows in copies.values():
+        first = min(keys[row] for row in [row for row in rows if not unknown[row]] or rows)
+        for row in rows:
+            if unknown[row]:
+                keys[row] = first
+    return keys
 
 
 def _patients(table: Any, seed: int) -> _Patients:
-    keys, of_row = np.unique(_keys(table), return_inverse=True)
+    keys, of_row = _numbered(_with_copies(_keys(table), table))
     hashes = np.array([hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=8).hexdigest() for key in keys])
     rank = np.empty(len(keys), dtype=np.int64)
     rank[np.argsort(hashes, kind="stable")] = np.arange(len(keys))
@@ -144,14 +179,14 @@ def _patients(table: Any, seed: int) -> _Patients:
 
 
 def _refuse_shared_patients(table: Any, part: np.ndarray) -> None:
-    keys, of_row = np.unique(_keys(table), return_inverse=True)
+    keys, of_row = _numbered(_keys(table))
     low, high = np.full(len(keys), 3), np.full(len(keys), -1)
     np.minimum.at(low, of_row, part)
     np.maximum.at(high, of_row, part)
-    shared = keys[low != high]
+    shared = np.flatnonzero(low != high)
     if len(shared):
         raise StoreError(
-            f"{len(shared)} patients would stand on two sides of the split, for one {shared[0].split(chr(0))[1]}; split by patient"
+            f"{len(shared)} patients would stand on two sides of the split, for one {keys[shared[0]].split(chr(0))[1]}; split by patient"
         )
 
 

@@ -147,12 +147,16 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) 
     module.load_state_dict(dict(tensors))
 
 
-def prune(checkpoints: Path, keep: int, best: int | None) -> None:
-    """Remove all but the ``keep`` newest checkpoints and the best one."""
+def prune(checkpoints: Path, keep: int, best: int | None, saved: int) -> None:
+    """Remove all but the best checkpoint and the ``keep`` newest ones up to ``saved``, the step that was saved just now.
+
+    A later one is damaged: the run had passed it over when it went on from an earlier one.
+    """
     found = steps_saved(checkpoints)
-    for step in list(found)[:-keep]:
-        if step != best:
-            _remove(found[step])
+    kept = {best, *[step for step in found if step <= saved][-keep:]}
+    for step, folder in found.items():
+        if step not in kept:
+            _remove(folder)
 
 
 def remove_unfinished(checkpoints: Path) -> None:

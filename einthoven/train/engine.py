@@ -41,6 +41,9 @@ def engage(module: nn.Module, settings: Settings, place: Place) -> nn.Module:
 
         if place.world == 1:
             raise RecipeError("sharded=true needs several processes: start it with torchrun, or leave sharded away")
+        if any(getattr(part, "layerdrop", 0) for part in module.modules()):
+            # Each process drops layers of its own choice, and would wait for ever for the others to gather a layer that they left out.
+            raise RecipeError("sharded=true and layerdrop exclude each other: set encoder.layerdrop=0, or leave sharded away")
         face = Face(module)
         for layer in _layers(module):
             fully_shard(layer)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from einthoven.errors import EinthovenError
-from einthoven.train.run import METRICS
+from einthoven.train.run import METRICS, WARNINGS
 
 TIMES = ("seconds", "samples_per_second", "utilisation")
 """The keys of a line that differ between two runs of the same recipe."""
@@ -69,7 +69,7 @@ class Log:
         """A warning: to the terminal, and kept in warnings.txt of the run."""
         if self.run is None:
             return
-        with open(self.run / "warnings.txt", "a", encoding="utf-8") as file:
+        with open(self.run / WARNINGS, "a", encoding="utf-8") as file:
             file.write(f"step {step}: {text}\n")
         if self.bar is not None:
             self.say(f"warning: {text}")

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from einthoven.errors import EinthovenError
+from einthoven.errors import CheckpointError, EinthovenError
 from einthoven.objectives.step import Moment
 from einthoven.train import checkpoint, sentinel
 from einthoven.train.batch import to_batch
@@ -23,7 +23,7 @@ from einthoven.train.ema import averaged
 from einthoven.train.engine import apart, local, whole
 from einthoven.train.log import Log, speeds
 from einthoven.train.optim import set_rate
-from einthoven.train.run import CHECKPOINTS, MODEL, begin, go_on, locked
+from einthoven.train.run import CHECKPOINTS, ENVIRONMENT, MODEL, begin, go_on, locked, refuse_taken
 from einthoven.train.schedule import factor
 from einthoven.train.settings import Settings
 from einthoven.train.state import Training
@@ -85,6 +85,8 @@ def fit(
         place = stack.enter_context(processes(settings.device))
         stack.enter_context(exact(place.device))
         if place.first:
+            if not resume:
+                refuse_taken(run)
             stack.enter_context(locked(run))
         check = getattr(module, "check", None)
         if callable(check):
@@ -95,7 +97,7 @@ def fit(
         notes: list[str] = []
         if resume:
             training.restore(notes.append)
-        if place.first and resume:
+        if place.first and (run / ENVIRONMENT).exists():
             go_on(run, place, training.precision, training.step)
         elif place.first:
             begin(run, describe or {}, place, training.precision)
@@ -244,12 +246,24 @@ def _speak(training: Training, log: Log, warning: str) -> None:
     log.warn(training.step, warning)
 
 
+def _must_be_whole(best: Path) -> None:
+    """Raise CheckpointError where the checkpoint with the best weights was damaged since: no others may be exported in its name."""
+    try:
+        checkpoint.verify(best)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}. It holds the run's best weights: put back a copy of it; or remove it and the later ones, and resume to make them again"
+        ) from error
+
+
 def _finish(training: Training, run: Path, export: Callable[[nn.Module, Path], None] | None, log: Log) -> Finished:
     """Export the best weights (the last ones, where nothing was validated)."""
     best_step = training.step if training.best_step is None else training.best_step
     folder = training.checkpoints / checkpoint.folder_name(best_step)
     if export is not None:
         if best_step != training.step:
+            if training.place.first:
+                _must_be_whole(folder)
             training.load_weights_of(folder)
         module = training.whole_module()
         if training.place.first and module is not None:

@@ -8,17 +8,17 @@ import os
 import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, Any
 
 import einthoven
 from einthoven import whole
 from einthoven.errors import EinthovenError
-from einthoven.train.distributed import Place
 
-RECIPE, ENVIRONMENT, METRICS, CHECKPOINTS, MODEL, LOCK = "recipe.json", "environment.json", "metrics.jsonl", "checkpoints", "model", ".lock"
+if TYPE_CHECKING:
+    from einthoven.train.distributed import Place
+
+RECIPE, ENVIRONMENT, METRICS, WARNINGS = "recipe.json", "environment.json", "metrics.jsonl", "warnings.txt"
+CHECKPOINTS, MODEL, LOCK = "checkpoints", "model", ".lock"
 
 
 @contextlib.contextmanager
@@ -45,12 +45,16 @@ def _lock(file: Any, run: Path) -> None:
         raise EinthovenError(f"another process is training in {run}; wait for it, or choose another folder with run=FOLDER") from None
 
 
-def begin(run: Path, describe: Mapping[str, Any], place: Place, precision: str) -> None:
-    """Write down what is run and where; refuse a folder that already holds a run."""
+def refuse_taken(run: Path) -> None:
+    """Raise EinthovenError for a folder that already holds a run."""
     if (run / RECIPE).exists() or (run / CHECKPOINTS).exists() or (run / METRICS).exists():
         raise EinthovenError(
             f"{run} already holds a run; go on with it by `einthoven resume {run}`, or choose another folder with run=FOLDER"
         )
+
+
+def begin(run: Path, describe: Mapping[str, Any], place: Place, precision: str) -> None:
+    """Write down what is run and where."""
     whole.write_json(run / ENVIRONMENT, {**environment(place, precision), "resumed": []})
     whole.write_json(run / RECIPE, describe)
 
@@ -82,6 +86,9 @@ def cut_metrics(path: Path, step: int) -> None:
 
 def environment(place: Place, precision: str) -> dict[str, Any]:
     """Versions and the kind of machine; nothing that names a machine, a person or a folder."""
+    import numpy as np
+    import torch
+
     device = torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else platform.machine()
     return {
         "einthoven": einthoven.__version__,

@@ -33,7 +33,7 @@ def check_finite(step: int, loss: float, norm: float, parts: Mapping[str, float]
     shown = ", ".join(str(record) for record in records[:16]) + (" …" if len(records) > 16 else "")
     raise NotFinite(
         f"{what} at step {step}; parts: {named}; records: {shown or 'not named'}. "
-        "The last checkpoint is intact. Lower optim.lr, set clip=1, or try precision=fp32"
+        "Checkpoints written before are intact. Lower optim.lr, set clip=1, or try precision=fp32"
     )
 
 

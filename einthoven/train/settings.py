@@ -32,6 +32,16 @@ class Optim(BaseModel):
         return self
 
 
+SCHEDULE_KEYS: dict[str, tuple[str, ...]] = {
+    "constant": (),
+    "fixed": ("per_epoch", "shrink_from", "shrink"),
+    "tri_stage": ("hold", "fall", "final"),
+    "step": ("period", "decay", "final"),
+    "cosine": ("final",),
+}
+"""The keys that a schedule uses beside the warm-up, which all have."""
+
+
 class Schedule(BaseModel):
     """The learning rate over the updates, as a factor on its peak (``schedule.py``)."""
 
@@ -65,6 +75,12 @@ class Schedule(BaseModel):
                 raise ValueError("give tri_stage either phases or warmup, hold and fall, not both")
         elif self.name == "tri_stage" and not (self.warmup or self.hold or self.fall):
             raise ValueError("tri_stage needs phases (for example [0.1, 0.4, 0.5]), or warmup, hold and fall in updates")
+        unused = [key for keys in SCHEDULE_KEYS.values() for key in keys if key not in SCHEDULE_KEYS[self.name]]
+        fields = type(self).model_fields
+        if changed := [key for key in dict.fromkeys(unused) if getattr(self, key) != fields[key].default]:
+            raise ValueError(
+                f"{', '.join(changed)}: the schedule {self.name} does not use {'it' if len(changed) == 1 else 'them'}; leave away"
+            )
         if self.name == "tri_stage" and self.final == 0:
             raise ValueError("tri_stage falls exponentially and never reaches 0: expected final > 0")
         return self

@@ -149,7 +149,7 @@ class Training:
             tensors[AVERAGE] = self.average.values
         if self.place.first:
             checkpoint.save_checkpoint(self.checkpoints, self.step, tensors, self._state(facts))
-            checkpoint.prune(self.checkpoints, self.settings.keep, self.best_step)
+            checkpoint.prune(self.checkpoints, self.settings.keep, self.best_step, self.step)
         self.place.wait()
 
     def restore(self, say: Callable[[str], None]) -> None:
@@ -180,7 +180,7 @@ class Training:
         if self.settings.precision == "auto":
             self.precision = state["precision"]
         for key, here in self._here().items():
-            if state["here"][key] != here:
+            if state["here"].get(key, here) != here:
                 say(
                     f"this run goes on with {key} {here}, its checkpoint was written with {state['here'][key]}: the numbers may differ in the last bits"
                 )
@@ -220,6 +220,8 @@ class Training:
             "torch": torch.__version__,
             "device": self.place.device.type,
             "processes": self.place.world,
+            # On a CPU, sums are divided among the threads, so their number is in the last bits of every gradient.
+            "threads": torch.get_num_threads() if self.place.device.type == "cpu" else None,
         }
 
     def _refuse_drift(self) -> None:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -294,3 +295,13 @@ def test_ctrl_c_during_ingest_stops_in_one_line_and_a_second_ingest_ends_with_th
     assert again.code == 0, again.err
     assert einthoven(words.replace(" store ", " straight "), tmp_path).code == 0
     assert digests(tmp_path / "store") == digests(tmp_path / "straight")
+
+
+def test_a_run_goes_on_from_another_folder_too(world: World, tmp_path: Path):
+    (tmp_path / "store").symlink_to(world.folder / "store")
+    (tmp_path / "elsewhere").mkdir()
+    assert einthoven(f"{LONGER} steps=2 run=run", tmp_path).code == 0
+    shutil.rmtree(tmp_path / "run" / "model")
+    done = einthoven("resume ../run", tmp_path / "elsewhere")
+    assert done.code == 0, done.err
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists()

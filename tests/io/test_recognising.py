@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from einthoven import io
 from einthoven.errors import FormatError
+from einthoven.io import wfdb
 from einthoven.io.matlab5 import read_variables
 from einthoven.leads import TWELVE
 from einthoven.signal.scale import standardise
@@ -199,3 +200,15 @@ def test_real_matlab_files_are_read(data_root):
     for path in paths:
         record = io.read(path)
         assert record.leads == TWELVE and 0.01 < np.nanstd(record.signal) < 10
+
+
+def test_annotations_that_begin_with_the_byte_of_a_tag_are_no_xml(tmp_path):
+    (tmp_path / "r1.hea").write_text("r1 0 500\n")
+    (tmp_path / "r1.atr").write_bytes(b"<\x04" + bytes([12, 4, 200, 4, 0, 0] * 20))
+    assert io.is_annotation(tmp_path / "r1.atr")
+
+
+def test_a_link_that_leads_nowhere_is_called_so(tmp_path):
+    (tmp_path / "r1.hea").symlink_to("elsewhere.hea")
+    with pytest.raises(FormatError, match=r"is a link to elsewhere\.hea, which is not there"):
+        wfdb.read_header(tmp_path / "r1.hea")

@@ -225,6 +225,14 @@ def test_channels_that_are_no_ecg_keep_their_name_and_are_not_picked(tmp_path):
     assert io.ecg_leads(record) == ("II",)
 
 
+@pytest.mark.parametrize("unit", ["adu", "bpm", "uVolts"])
+def test_a_lead_that_is_not_in_a_unit_of_voltage_is_not_taken_for_mv(tmp_path, unit):
+    path = write(tmp_path, leads=("II", "ABP", "PLETH"))
+    path.write_text(path.read_text().replace("1000(0)/mV", f"1000(0)/{unit}", 1))
+    with pytest.raises(FormatError, match=f"lead II is in {unit}, expected mV"):
+        io.read(path)
+
+
 def test_two_signal_files_of_one_record_are_put_together(tmp_path):
     first = write(tmp_path, "r1", leads=("I", "II"))
     second = write(tmp_path, "r2", leads=("vx", "vy"), counts=np.full((2, 1000), 7))

@@ -97,6 +97,25 @@ def test_a_wrong_value_is_refused_with_its_key(override, message):
         recipe("w2v_cmsc_rlm", [override])
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["objective=w2v", "cmsc_weight=2"], "cmsc_weight: objective=w2v does not use it"),
+        (["objective=w2v", "across=visits", "cmsc_temperature=0.2"], "across, cmsc_temperature: objective=w2v does not use them"),
+        (["objective=cmsc", "negatives=5"], "negatives: objective=cmsc does not use it"),
+    ],
+)
+def test_a_key_that_the_objective_does_not_use_is_refused(overrides, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe("w2v_cmsc", overrides)
+
+
+def test_fine_tuning_keeps_no_dropout_of_the_pretraining():
+    # The published fine-tuning configuration overrides each of these, whatever the pretrained checkpoint says.
+    said = recipe("diagnosis").encoder.changes()
+    assert said == {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.1, "input_dropout": 0.0, "layerdrop": 0.0}
+
+
 def test_a_command_takes_only_its_own_recipes():
     with pytest.raises(RecipeError, match="there is no recipe 'diagnosis'"):
         recipe("diagnosis", of=PRETRAIN)

@@ -118,3 +118,14 @@ def test_contradictions_are_refused(wrong):
 def test_an_unknown_name_in_a_stored_contract_is_refused():
     with pytest.raises(ContractError, match="no rate; it has fs, leads"):
         SignalContract.from_dict({"rate": 500})
+
+
+@pytest.mark.parametrize("fs", [250.0, 257.0, 400.0])
+def test_a_flat_lead_stays_flat_when_it_is_resampled(fs):
+    """A filter leaves a ripple on a constant; a z-score would make a signal of it, and the store, which rounds to 1 µV, has none."""
+    rng = np.random.default_rng(0)
+    signal = np.cumsum(rng.normal(size=(3, 2000)), axis=1).astype(np.float32) / 50
+    signal[1] = 0.1234
+    prepared = SignalContract(leads=("I", "II", "V1"), scaling="record_zscore").apply(Record(signal, fs, ("I", "II", "V1")))
+    assert (prepared.signal[1] == 0).all() and prepared.lead_present[1]
+    assert prepared.signal[0].std() == pytest.approx(1, abs=1e-3)

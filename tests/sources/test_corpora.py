@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import unicodedata
 from datetime import datetime
 from pathlib import Path
 
@@ -288,6 +290,12 @@ def test_labels_of_a_table_go_before_those_of_the_file(tmp_path):
         ("record,AF\na,perhaps\n", "column AF.*perhaps"),
         ("record,age\na,old\n", "age in years"),
         ("record,AF\n,1\n", "names no record"),
+        ("record,labels\na,AF,LBBB\n", "line 2: has more values"),
+        (",record,AF\n7,a,1\n", "line 2: has more values"),
+        ("record,AF,AF\na,1,0\n", "AF is there twice"),
+        ("record,time\na,12.03.2020 10:00\n", "line 2: expected a time such as.*'12.03.2020 10:00'"),
+        ("record,sex\na,w\n", "female or male.*'w'"),
+        ('record,report,AF\na,"never closed,1\nb,,1\n', "cannot be read as CSV"),
     ],
 )
 def test_a_label_table_that_cannot_be_understood_is_refused(tmp_path, text, words):
@@ -304,3 +312,64 @@ def test_a_file_that_broke_since_it_was_listed_is_refused_when_it_is_read(tmp_pa
     with pytest.raises(FormatError, match="truncated"):
         sources.read(ref)
     assert io.recognise(ref.path) == "WFDB"
+
+
+def test_no_folder_is_listed_twice_whatever_the_links(tmp_path):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    write(root / "a" / "one")
+    write(root / ".hidden" / "two")
+    write(outside / "three")
+    links = {
+        "up": root,
+        "out": outside,
+        "out2": outside,
+        "b": root / "a",
+        "shown": root / ".hidden",
+        "above": tmp_path,
+        "a/loop": root / "a",
+    }
+    for name, target in links.items():
+        (root / name).symlink_to(target)
+    (outside / "back").symlink_to(root)
+    listed = [ref.path.resolve() for ref in SOURCES["folder"].records(root)]
+    assert sorted(path.stem for path in listed) == ["one", "three", "two"]
+
+
+def test_a_folder_that_may_not_be_listed_is_not_passed_over_in_silence(tmp_path, monkeypatch):
+    write(tmp_path / "a" / "one")
+    scan = os.scandir
+
+    def forbidden(path):
+        if str(path).endswith("a"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    with pytest.raises(EinthovenError, match="cannot be listed: Permission denied"):
+        list(SOURCES["folder"].records(tmp_path))
+
+
+def test_a_label_table_in_another_encoding_is_refused_before_it_merges_two_patients(tmp_path):
+    write(tmp_path / "a")
+    (tmp_path / "labels.csv").write_bytes("record,patient\na,Müller\nb,Möller\n".encode("latin-1"))
+    with pytest.raises(EinthovenError, match="line 2: expected UTF-8"):
+        list(SOURCES["folder"].records(tmp_path))
+
+
+def test_reports_of_several_lines_and_empty_columns_of_a_spreadsheet_are_no_labels(tmp_path):
+    write(tmp_path / "a")
+    write(tmp_path / "b")
+    text = 'record,report,AF,sex,\na,"first\u2028line\r\nsecond",1,unknown,\nb,,0,F,\n'
+    (tmp_path / "labels.csv").write_bytes(text.encode("utf-8-sig"))
+    first, second = SOURCES["folder"].records(tmp_path)
+    assert first.labels == {"AF": 1.0} and first.meta["report"] == "first\u2028line\r\nsecond" and "sex" not in first.meta
+    assert second.labels == {"AF": 0.0} and second.meta["sex"] == "female"
+
+
+def test_a_name_with_an_umlaut_is_found_in_either_way_of_writing_it(tmp_path):
+    for form in ("NFC", "NFD"):
+        root = tmp_path / form
+        write(root / unicodedata.normalize("NFD" if form == "NFC" else "NFC", "Größe"))
+        (root / "labels.csv").write_text("record,AF\n" + unicodedata.normalize(form, "Größe") + ",1\n", encoding="utf-8")
+        (ref,) = SOURCES["folder"].records(root)
+        assert ref.labels == {"AF": 1.0} and ref.problem is None

@@ -6,6 +6,7 @@ from fake_corpus import make
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from einthoven.errors import ContractError
 from einthoven.leads import TWELVE, from_vcg, limb_law_residual
 from einthoven.record import Record
 from einthoven.signal.quality import check
@@ -30,7 +31,7 @@ def test_the_quick_look_never_overrules_the_quality_check(seed, amplitude, secon
     verdict = check(record.signal, fs, TWELVE)
     try:
         row = convert(record, fs=fs).row
-    except Unusable as error:
+    except (Unusable, ContractError) as error:
         assert verdict.problem is not None or "peak" in str(error)
     else:
         assert verdict.problem is None
@@ -67,9 +68,9 @@ def test_time_in_which_nothing_was_recorded_is_cut_off_at_both_ends():
     signal[:, :700] = signal[:, 4200:] = np.nan
     converted = convert(Record(signal, 500, TWELVE), fs=500)
     assert converted.counts.shape == (12, 3500) and converted.row["n_filled"] == 0
-    with pytest.raises(Unusable, match="nothing was recorded"):
+    with pytest.raises(ContractError, match="nothing was recorded"):
         convert(Record(np.full((2, 50), np.nan), 500, ("I", "V1")), fs=500)
-    with pytest.raises(Unusable, match=r"no lead without a gap longer than 0\.2 s"):
+    with pytest.raises(ContractError, match=r"no lead without a gap longer than 0\.2 s"):
         signal[:, 2000:2200] = np.nan
         convert(Record(signal, 500, TWELVE), fs=500)
 

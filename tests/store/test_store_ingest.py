@@ -359,3 +359,17 @@ def test_a_corpus_that_changed_meanwhile_is_not_mixed_with_what_it_was(tmp_path)
     ingest(Grown(n=20), tmp_path, tmp_path / "straight", shard_records=7, workers=1)
     assert every_byte(tmp_path / "store") == every_byte(tmp_path / "straight")
     assert Store(tmp_path / "store").column("record")[0] == "rec0040"
+
+
+def test_labels_that_were_mended_after_the_ingest_are_not_taken_for_ingested(tmp_path):
+    class WithTable(Corpus):
+        def tables(self, root):
+            return [Path(root) / "labels.csv"]
+
+    table, store = tmp_path / "labels.csv", tmp_path / "store"
+    table.write_text("record,AF\nrec0001,1\n")
+    ingest(WithTable(), tmp_path, store, workers=1)
+    assert ingest(WithTable(), tmp_path, store, workers=1).was_there
+    table.write_text("record,AF\nrec0001,0\n")
+    with pytest.raises(StoreError, match=r"was made with another labels\.csv; delete it and ingest again"):
+        ingest(WithTable(), tmp_path, store, workers=1)

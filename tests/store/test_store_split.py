@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -154,3 +156,30 @@ def test_a_split_is_assigned_in_one_instant_and_nothing_else_changes(tmp_path):
         assign(tmp_path / "store", np.where(column == "valid", "dev", column))
     assert Store(tmp_path / "store").column("split").tolist() == column.tolist()
     assert not [path for path in (tmp_path / "store").iterdir() if path.name.startswith(".")]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), strategy=st.sampled_from(["random", "stratified"]))
+def test_copies_of_a_recording_whose_patient_nobody_knows_stay_together(seed, strategy):
+    rng = np.random.default_rng(seed)
+    signal = rng.integers(0, 40, 80)  # which signal a recording holds
+    patients = [f"p{one}" if one < 10 and rng.random() < 0.3 else None for one in signal]
+    moments = {"mean": [[float(one), 0.5] for one in signal], "sd": [[1.0, float(one % 7)] for one in signal], "n_samples": [5000] * 80}
+    whole = table(patients, [None if one % 5 == 0 else [("a", 1.0)] for one in signal])
+    for name, values in moments.items():
+        whole = whole.append_column(schema().field(name), pa.array(values, type=schema().field(name).type))
+    whole = pa.concat_tables([whole.slice(0, 30), whole.slice(30)])  # a store's columns come in pieces
+    column = split(whole, strategy=strategy, seed=seed)
+    assert all(len(parts) == 1 for parts in sides(signal.tolist(), column).values())
+    order = rng.permutation(80)
+    assert split(whole.take(pa.array(order)), strategy=strategy, seed=seed).tolist() == column[order].tolist()
+
+
+def test_one_long_name_does_not_make_a_million_names_long():
+    n = 20_000
+    whole = table([None] * n)
+    names = pa.array([*(f"r{i}" for i in range(n - 1)), "x" * 4000], type=schema().field("record").type)
+    tracemalloc.start()
+    split(whole.set_column(0, schema().field("record"), names))
+    assert tracemalloc.get_traced_memory()[1] < 4 * n * 400  # an array of text would take 4 bytes for each of 4000 letters in each row
+    tracemalloc.stop()

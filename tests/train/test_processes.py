@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from toy_run import toy_module, train
+from toy_run import settings, toy_module, train
 
+from einthoven.errors import RecipeError
 from einthoven.train.checkpoint import steps_saved, verify
+from einthoven.train.distributed import Place
+from einthoven.train.engine import engage
 
 pytestmark = pytest.mark.slow  # each process imports torch
 SCRIPT = Path(__file__).with_name("toy_run.py")
@@ -88,6 +91,13 @@ def test_sharded_over_two_processes_it_is_the_same_run_and_resumes(alone, tmp_pa
     check_same_run(tmp_path, alone)
     for folder in steps_saved(tmp_path / "checkpoints").values():
         verify(folder)
+
+
+def test_layers_that_each_process_drops_by_itself_cannot_be_sharded():
+    module = toy_module()
+    module.encoder.layerdrop = 0.1
+    with pytest.raises(RecipeError, match="sharded=true and layerdrop exclude each other"):
+        engage(module, settings(sharded=True), Place(0, 2, torch.device("cpu")))
 
 
 def test_too_few_rows_for_the_processes_are_refused_in_one_line(tmp_path):

@@ -41,6 +41,8 @@ def test_settings_need_no_torch():
         ({"steps": 3, "schedule": {"name": "tri_stage"}}, "tri_stage needs phases"),
         ({"steps": 3, "schedule": {"name": "tri_stage", "phases": [0.1, 0.4, 0.4]}}, "sum to 1"),
         ({"steps": 3, "schedule": {"name": "cosine", "phases": [0.1, 0.4, 0.5]}}, "phases belong to tri_stage"),
+        ({"steps": 3, "schedule": {"name": "cosine", "hold": 5, "period": 9}}, "hold, period: the schedule cosine does not use them"),
+        ({"steps": 3, "schedule": {"final": 0.1}}, "final: the schedule constant does not use it"),
         ({"steps": 3, "optim": {"betas": [0.9, 1.0]}}, "betas"),
         ({"steps": 3, "sharded": True, "ema": 0.9}, "exclude each other"),
     ],
@@ -214,9 +216,17 @@ def save(folder, step, **weights):
 def test_only_the_newest_and_the_best_are_kept(tmp_path):
     for step in range(1, 7):
         save(tmp_path, step, a=[1.0])
-        prune(tmp_path, keep=2, best=2)
+        prune(tmp_path, keep=2, best=2, saved=step)
     assert list(steps_saved(tmp_path)) == [2, 5, 6]
     assert sorted(path.name for path in tmp_path.iterdir()) == [folder_name(step) for step in (2, 5, 6)]
+
+
+def test_a_damaged_later_checkpoint_does_not_take_the_place_of_a_good_one(tmp_path):
+    for step in (4, 8):
+        save(tmp_path, step, a=[1.0])
+    save(tmp_path, 6, a=[1.0])  # after step 8 was found damaged and passed over for step 4
+    prune(tmp_path, keep=1, best=None, saved=6)
+    assert list(steps_saved(tmp_path)) == [6]
 
 
 def test_a_half_written_checkpoint_is_not_one(tmp_path):
