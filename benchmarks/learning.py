@@ -4,7 +4,7 @@ Two witnesses. (1) The accuracy of the masked prediction on patients that were n
 linear probe on the frozen encoder, beside the same probe on the same encoder with random weights: mean AUROC over classes on
 the test patients, with bootstrap intervals over patients, which must not overlap, and the paired difference.
 
-    python benchmarks/learning.py [--records 2000] [--steps 1000] [--folder FOLDER]
+    python benchmarks/learning.py [--records 4000] [--steps 2000] [--folder FOLDER]
 
 Tables of past runs are in LOG.md.
 """
@@ -66,8 +66,8 @@ def probe(model: Model, store: Store, min_positives: int) -> tuple[np.ndarray, n
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=2000)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--records", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
