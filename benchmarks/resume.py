@@ -88,7 +88,7 @@ def train(folder: Path, workers: int, told: Any = None) -> None:
     if told is not None:
         told.send("beginning")
     resume = (folder / "recipe.json").exists()
-    fit(objective, NoisePairs(), settings, folder, augment=(RandomLeadMask(0.5),), export=export, progress=False, resume=resume)
+    fit(objective, NoisePairs(), settings, folder, augment=(RandomLeadMask(p=0.5),), export=export, progress=False, resume=resume)
 
 
 def start(folder: Path, workers: int) -> Any:

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from einthoven.augment.augment import Augment
 from einthoven.objectives.step import Moment
 
 
-@dataclass(frozen=True)
-class RandomLeadMask:
+@dataclass(frozen=True, kw_only=True)
+class RandomLeadMask(Augment):
     """Each lead of each row is taken away with probability ``p``: zero in ``ecg``, False in ``lead_present``.
 
     p        : in [0, 1]; 0.5 as published
@@ -28,18 +29,17 @@ class RandomLeadMask:
     at_least: int = 0
 
     def __post_init__(self):
+        super().__post_init__()
         if not 0 <= self.p <= 1:
             raise ValueError(f"expected the probability p to lie in [0, 1]; got {self.p}")
         if self.at_least < 0:
             raise ValueError(f"expected at_least, the leads to keep, to be 0 or more; got {self.at_least}")
 
-    def __call__(self, batch: dict[str, Any], moment: Moment) -> dict[str, Any]:
-        ecg, present = batch["ecg"], batch.get("lead_present")
-        n_own, n_leads = ecg.shape[:2]
-        # Drawn on the CPU: a few numbers, and the same leads go on every kind of device.
-        drawn = torch.rand(moment.rows(n_own), n_leads, generator=moment.generator("random_lead_mask"))
-        kept = keep_leads(moment.own(drawn, n_own).to(ecg.device), present, self.p, self.at_least)
-        return {**batch, "ecg": torch.where(kept[:, :, None], ecg, 0.0), "lead_present": kept}
+    def change(self, batch: dict[str, Any], moment: Moment) -> dict[str, Any]:
+        ecg = batch["ecg"]
+        drawn = moment.uniform("random_lead_mask", *ecg.shape[:2], device=ecg.device)
+        kept = keep_leads(drawn, batch.get("lead_present"), self.p, self.at_least)
+        return {"ecg": torch.where(kept[:, :, None], ecg, 0.0), "lead_present": kept}
 
 
 def keep_leads(drawn: Tensor, present: Tensor | None, p: float, at_least: int) -> Tensor:

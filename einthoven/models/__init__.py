@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from einthoven.models.ecg_transformer import SIZES, ECGTransformer, Frames
+from einthoven.models.ecg_transformer import SIZES, ECGTransformer
+from einthoven.models.encoder import Encoder, Frames
 
-ENCODERS = {"ecg_transformer": ECGTransformer}
+ENCODERS: dict[str, type[Encoder]] = {"ecg_transformer": ECGTransformer}
 """By the name that recipes and model folders use."""
 
-__all__ = ["ENCODERS", "SIZES", "ECGTransformer", "Frames"]
+__all__ = ["ENCODERS", "SIZES", "ECGTransformer", "Encoder", "Frames"]

@@ -10,33 +10,18 @@ Source: Baevski et al., "wav2vec 2.0", NeurIPS 2020; Oh et al., CHIL 2022; McKee
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from einthoven.layers.conv_frontend import ConvFeatureExtractor, ConvPositions, first_frames, frames_of
+from einthoven.layers.conv_frontend import ConvFeatureExtractor, ConvPositions, frames_of
 from einthoven.layers.dropout import dropout
 from einthoven.layers.transformer import TransformerEncoder
 from einthoven.leads import TWELVE
-
-
-@dataclass(frozen=True)
-class Frames:
-    """What stands before context.
-
-    tokens : (batch, frame, dim)    what ``context`` takes
-    local  : (batch, frame, width)  normalised features of each frame alone: what masked objectives predict
-    energy : ()                     mean square of the features before their norm, padding included
-    valid  : (batch, frame) bool    True where real; None: no frame is padding
-    """
-
-    tokens: Tensor
-    local: Tensor
-    energy: Tensor
-    valid: Tensor | None
+from einthoven.models.encoder import Encoder, Frames
 
 
 class _ScaleGradient(torch.autograd.Function):
@@ -50,7 +35,7 @@ class _ScaleGradient(torch.autograd.Function):
         return grads[0] * ctx.factor, None
 
 
-class ECGTransformer(nn.Module):
+class ECGTransformer(Encoder):
     """``encoder(ecg, valid)``: (batch, lead, time), (batch, time) bool -> (batch, frame, dim).
 
     leads, fs         : what the signals must be; one row of ``ecg`` per lead, samples per second
@@ -68,6 +53,8 @@ class ECGTransformer(nn.Module):
 
     ``valid`` marks real samples, which stand before the padding. Raises ValueError when ``ecg`` does not have the leads.
     """
+
+    has_context = True
 
     def __init__(
         self,
@@ -92,15 +79,12 @@ class ECGTransformer(nn.Module):
         extractor_gradient: float = 1.0,
         ignore_padding: bool = False,
     ):
-        super().__init__()
-        self._config = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self.leads, self.fs, self.dim = tuple(leads), float(fs), dim
-        self.conv_layers = tuple((int(channels), int(kernel), int(stride)) for channels, kernel, stride in conv_layers)
-        self._config.update(leads=list(self.leads), fs=self.fs, conv_layers=[list(layer) for layer in self.conv_layers])
-        self.local_dim = self.conv_layers[-1][0]
-        self.samples_per_frame = 1
-        for _, _, stride in self.conv_layers:
-            self.samples_per_frame *= stride
+        options = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        convolutions = tuple((int(channels), int(kernel), int(stride)) for channels, kernel, stride in conv_layers)
+        n_samples = math.prod(stride for _, _, stride in convolutions)
+        super().__init__(leads, fs, dim=dim, samples_per_frame=n_samples, local_dim=convolutions[-1][0])
+        self.conv_layers = convolutions
+        self._config = {**options, "leads": list(self.leads), "fs": self.fs, "conv_layers": [list(layer) for layer in convolutions]}
         self.input_dropout, self.extractor_gradient, self.ignore_padding = input_dropout, extractor_gradient, ignore_padding
 
         self.encoder = TransformerEncoder(
@@ -123,17 +107,18 @@ class ECGTransformer(nn.Module):
         """What builds this encoder again, in JSON's types: ``ECGTransformer(**config)``."""
         return dict(self._config)
 
-    def n_frames(self, n_samples: int) -> int:
-        """Frames of a record of this length."""
-        return int(frames_of(n_samples, self.conv_layers))
+    def n_frames(self, n_samples: Any) -> Any:
+        """Frames of a record of this length (a number, or a tensor of numbers)."""
+        return frames_of(n_samples, self.conv_layers)
 
-    def frame_valid(self, valid: Tensor) -> Tensor:
-        """Frames that are made of real samples only: (batch, time) bool -> (batch, frame) bool."""
-        return first_frames(frames_of(valid.sum(dim=1), self.conv_layers), self.n_frames(valid.shape[1]))
+    def stages(self) -> list[tuple[str, ...]]:
+        """The convolutions, positions and norms; then each layer."""
+        front = ("feature_extractor.", "layer_norm.", "post_extract_proj.", "conv_pos.", "encoder.layer_norm.")
+        return [front, *((f"encoder.layers.{number}.",) for number in range(len(self.encoder.layers)))]
 
     def frames(self, ecg: Tensor, valid: Tensor | None = None) -> Frames:
         """Tokens before any context; ``valid`` all True is the same as None."""
-        self._check(ecg, valid)
+        self.check_signal(ecg, valid)
         if valid is not None and bool(valid.all()):
             valid = None
         learns = self.extractor_gradient > 0
@@ -163,17 +148,6 @@ class ECGTransformer(nn.Module):
         if valid is not None and self.ignore_padding:
             tokens = tokens.masked_fill(~valid[:, :, None], 0.0)
         return tokens + self.conv_pos(tokens)
-
-    def _check(self, ecg: Tensor, valid: Tensor | None) -> None:
-        if ecg.dim() != 3 or ecg.shape[1] != len(self.leads):
-            hint = " It looks transposed: pass ecg.mT." if ecg.dim() == 3 and ecg.shape[2] == len(self.leads) else ""
-            raise ValueError(
-                f"expected an ECG of shape (batch, lead={len(self.leads)}, time) for {' '.join(self.leads)}; got {tuple(ecg.shape)}.{hint}"
-            )
-        if valid is not None and valid.shape != (ecg.shape[0], ecg.shape[2]):
-            raise ValueError(f"expected valid of shape (batch={ecg.shape[0]}, time={ecg.shape[2]}); got {tuple(valid.shape)}")
-        if self.n_frames(ecg.shape[2]) < 1:
-            raise ValueError(f"expected at least {self.samples_per_frame} samples, one frame; got {ecg.shape[2]}")
 
 
 SIZES: dict[str, dict[str, Any]] = {

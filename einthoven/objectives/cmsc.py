@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from einthoven.layers.gather import gather_rows
 from einthoven.layers.pool import pool
 from einthoven.models.ecg_transformer import ECGTransformer
+from einthoven.objectives.objective import Objective
 from einthoven.objectives.step import Moment, Step, valid_of
 
 
@@ -59,7 +60,7 @@ def pair_loss(pooled: Tensor, person: Tensor, temperature: float, eps: float, *,
         return cmsc_loss(pooled[0::2], pooled[1::2], person[0::2], temperature=temperature, eps=eps)
 
 
-class CMSC(nn.Module):
+class CMSC(Objective):
     """CMSC on the mean of the encoder's frames, without a projection. Negatives come from all processes; the loss has weight per row.
 
     fairseq-signals knows no patients, only records, and no negatives from other processes; here two records of one patient are positives.

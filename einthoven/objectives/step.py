@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -44,6 +44,7 @@ class Moment:
     micro     : which micro-batch of the update (gradient accumulation)
     first_row : index of this process's first row in the whole micro-batch over all processes
     n_rows    : rows of the whole micro-batch over all processes; None: this process has them all
+    scope     : what the choices are for, where the same ones are made several times (one of several views); "": once
     """
 
     seed: int = 0
@@ -51,9 +52,15 @@ class Moment:
     micro: int = 0
     first_row: int = 0
     n_rows: int | None = None
+    scope: str = ""
+
+    def within(self, scope: str) -> Moment:
+        """The same moment for choices of another purpose: equal names draw other numbers in it."""
+        return replace(self, scope=f"{self.scope}{scope}/")
 
     def key(self, name: str) -> int:
         """A 63-bit number that depends on the run, the update, the micro-batch and the name of the choice, not on the process."""
+        name = self.scope + name
         low = zlib.crc32(f"{name}/{self.seed}/{self.step}/{self.micro}".encode())
         high = zlib.crc32(f"{self.micro}|{self.step}|{self.seed}|{name}".encode())
         return (high << 31) ^ low
@@ -67,6 +74,24 @@ class Moment:
     def own(self, drawn: Tensor, n_own: int) -> Tensor:
         """This process's rows of something drawn for all rows: (n_rows, ...) -> (n_own, ...)."""
         return drawn[self.first_row : self.first_row + n_own]
+
+    def uniform(self, name: str, n_own: int, *shape: int, device: torch.device | str = "cpu") -> Tensor:
+        """Numbers in [0, 1) for this process's rows: (n_own, *shape) float32. Few: drawn on the CPU for all rows, the same on every device."""
+        return self.own(torch.rand(self.rows(n_own), *shape, generator=self.generator(name)), n_own).to(device)
+
+    def normal(self, name: str, n_own: int, *shape: int, device: torch.device | str = "cpu") -> Tensor:
+        """Standard normal numbers for this process's rows: (n_own, *shape) float32. Few: drawn on the CPU for all rows."""
+        return self.own(torch.randn(self.rows(n_own), *shape, generator=self.generator(name)), n_own).to(device)
+
+    def noise(self, name: str, n_own: int, *shape: int, device: torch.device | str = "cpu") -> Tensor:
+        """Standard normal numbers for this process's rows: (n_own, *shape) float32. Many: each row has a generator of its own on the
+        device, so that a process draws for none but its rows."""
+        out = torch.empty(n_own, *shape, device=device)
+        generator = torch.Generator(device=device)
+        for row in range(n_own):
+            generator.manual_seed(self.key(f"{name}/{self.first_row + row}"))
+            out[row].normal_(generator=generator)
+        return out
 
     def rows(self, n_own: int) -> int:
         """Rows of the whole micro-batch, when this process has ``n_own`` of them."""

@@ -8,22 +8,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from einthoven.layers.pool import pool
 from einthoven.models.ecg_transformer import ECGTransformer
 from einthoven.objectives.cmsc import pair_loss, persons
 from einthoven.objectives.masked_prediction import Choices, MaskedPrediction
+from einthoven.objectives.objective import Objective
 from einthoven.objectives.step import Moment, Step
 
 
-class W2VCMSC(nn.Module):
+class W2VCMSC(Objective):
     """The sum of W2V's loss and ``cmsc_weight`` times CMSC's, taken on the mean context of the *masked* ECG, as published.
 
     cmsc_temperature, cmsc_eps : of CMSC; the other options are those of W2V
     """
 
     view = "pairs"
+    needs_context = True
 
     def __init__(
         self, encoder: ECGTransformer, *, cmsc_weight: float = 1.0, cmsc_temperature: float = 0.1, cmsc_eps: float = 1e-8, **options: Any

@@ -13,14 +13,15 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from einthoven.models.ecg_transformer import ECGTransformer
 from einthoven.objectives.masked_prediction import Choices, MaskedPrediction
+from einthoven.objectives.objective import Objective
 from einthoven.objectives.step import Moment, Step
 
 
-class W2V(nn.Module):
+class W2V(Objective):
     """Masked contrastive pretraining around an encoder that has ``frames`` and ``context``.
 
     The loss, a mean over masked frames: cross-entropy of the positive among its negatives
@@ -43,7 +44,7 @@ class W2V(nn.Module):
     ECGs too short to be masked.
     """
 
-    view = "segments"
+    needs_context = True
 
     def __init__(self, encoder: ECGTransformer, **options: Any):
         super().__init__()

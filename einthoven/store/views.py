@@ -4,6 +4,7 @@
 
     counts       (row, lead, time) int16    0 in leads that are not there and behind the end of a short recording
     gain, offset (row, lead) float32        ecg = counts * gain + offset; both 0 for a lead that is not there
+    scale        (row, lead) float32        mV of one unit of ecg: the SD where it was divided by it, else 1
     n_valid      (row,) int64               samples before the padding; the affine step does not hold behind them
     lead_present (row, lead) bool
     patient, record, segment (row,) int64   number of the person in the store, row of the table, number of the window
@@ -94,7 +95,7 @@ class Segments:
 
         self.rows = rows[keep]
         self._plan = plan[keep]
-        self._n_samples = n_samples[keep]
+        self.n_samples = n_samples[keep]
         self._shard, self._offset = store.column("shard")[self.rows], store.column("offset")[self.rows]
         self._n_leads = n_stored[self._plan]
         self._microvolt = store.column("microvolt_per_count")[self.rows]
@@ -104,7 +105,7 @@ class Segments:
         self._statistics = store.statistics() if scaling == "record_zscore" else None
         n_windows = np.ones(len(self.rows), dtype=np.int64)
         if self.n_window is not None:
-            n_windows = np.maximum(1, (self._n_samples - self.n_window) // n_stride + 1)
+            n_windows = np.maximum(1, (self.n_samples - self.n_window) // n_stride + 1)
         self._n_stride = n_stride or 0
         self.n_windows = n_windows
         self._first = np.concatenate([[0], np.cumsum(n_windows)])
@@ -138,15 +139,18 @@ class Segments:
 
     def cut(self, at: np.ndarray, segment: np.ndarray) -> dict[str, np.ndarray]:
         """The raw batch of windows named by position in ``rows`` and number of the window: (n,) int64 each."""
-        start = segment * self._n_stride
-        n_samples = self._n_samples[at]
+        return self.cut_at(at, segment * self._n_stride, segment)
+
+    def cut_at(self, at: np.ndarray, start: np.ndarray, segment: np.ndarray) -> dict[str, np.ndarray]:
+        """The raw batch of windows named by position in ``rows`` and first sample: (n,) int64 each."""
+        n_samples = self.n_samples[at]
         length = self.n_window if self.n_window is not None else int(n_samples.max(initial=0))
         n_valid = np.minimum(n_samples - start, length)
         plan = self._plan[at]
         source = self._source_lead[plan]
         present = source >= 0
         batch = {"counts": self._counts(at, start, n_valid, length, plan)}
-        batch["gain"], batch["offset"] = self._affine(at, source, present)
+        batch["gain"], batch["offset"], batch["scale"] = self._affine(at, source, present)
         batch |= {
             "n_valid": n_valid,
             "lead_present": present,
@@ -163,33 +167,91 @@ class Segments:
         whole = self._plain[plan] & (n_valid == length)
         n_wanted, read = len(self.leads), self.store.read
         if whole.all():
-            places = zip(self._shard[at].tolist(), self._offset[at].tolist(), self._n_samples[at].tolist(), start.tolist())
+            places = zip(self._shard[at].tolist(), self._offset[at].tolist(), self.n_samples[at].tolist(), start.tolist())
             for row, (shard, offset, n_samples, first) in enumerate(places):
                 out[row] = read(shard, offset, n_wanted * n_samples).reshape(n_wanted, n_samples)[:, first : first + length]
             return out
         out[...] = 0
         for row, position in enumerate(at.tolist()):
-            n_samples, n_leads, first, n = self._n_samples[position], self._n_leads[position], start[row], n_valid[row]
+            n_samples, n_leads, first, n = self.n_samples[position], self._n_leads[position], start[row], n_valid[row]
             stored = read(int(self._shard[position]), int(self._offset[position]), n_leads * n_samples).reshape(n_leads, n_samples)
             source = self._source_lead[plan[row]]
             there = np.flatnonzero(source >= 0)
             out[row, there, :n] = stored[source[there], first : first + n]
         return out
 
-    def _affine(self, at: np.ndarray, source: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(gain, offset) of ecg = counts * gain + offset: (row, lead) float32 each."""
+    def _affine(self, at: np.ndarray, source: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(gain, offset) of ecg = counts * gain + offset, and the mV of one unit of ecg: (row, lead) float32 each."""
         millivolt = (self._microvolt[at] / np.float32(1000))[:, None]
+        one = np.ones(present.shape, dtype=np.float32)
         if self.scaling == "none":
-            return millivolt * present, np.zeros(present.shape, dtype=np.float32)
+            return millivolt * present, np.zeros(present.shape, dtype=np.float32), one
         if self._corpus is not None:
             mean, std = self._corpus
-            return millivolt / std * present, -mean / std * present
+            return millivolt / std * present, -mean / std * present, std * one
         assert self._statistics is not None
         mean, sd, first = self._statistics
         place = first[self.rows[at]][:, None] + np.maximum(source, 0)
         alive = present & (sd[place] > 0)
-        inverse = alive / np.where(alive, sd[place], np.float32(1))
-        return (millivolt * inverse).astype(np.float32), (-mean[place] * inverse).astype(np.float32)
+        scale = np.where(alive, sd[place], np.float32(1)).astype(np.float32)
+        inverse = alive / scale
+        return (millivolt * inverse).astype(np.float32), (-mean[place] * inverse).astype(np.float32), scale
+
+
+class Crops:
+    """One window of every recording, at a place drawn anew each epoch: the training view of most contrastive methods.
+
+    The place is a function of (seed, epoch, recording). ``by_epoch`` tells the reader of the view to ask for item + epoch * len(view).
+    The rest is of Segments; recordings shorter than the window are padded to it, or dropped (``short``).
+    """
+
+    by_epoch = True
+
+    def __init__(self, store: Store, rows: Any = None, seconds: float = 2.5, *, seed: int = 0, **options: Any):
+        if "stride" in options:
+            raise StoreError("random windows have no stride")
+        self.segments = Segments(store, rows, seconds, **options)
+        self.seed = seed
+
+    @property
+    def store(self) -> Store:
+        return self.segments.store
+
+    @property
+    def rows(self) -> np.ndarray:
+        return self.segments.rows
+
+    @property
+    def leads(self) -> tuple[str, ...]:
+        return self.segments.leads
+
+    @property
+    def fs(self) -> float:
+        return self.segments.fs
+
+    @property
+    def label(self) -> np.ndarray | None:
+        return self.segments.label
+
+    def __len__(self) -> int:
+        return len(self.segments.rows)
+
+    def __repr__(self) -> str:
+        return f"Crops({len(self)} random windows of {self.segments!r})"
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """A batch of this one recording's window, as in the first epoch."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"recording {index} of a view with {len(self)}")
+        return self.__getitems__([index % len(self)])
+
+    def __getitems__(self, indices: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+        """The raw batch of these items, each recording + epoch * len(view)."""
+        epoch, at = np.divmod(np.asarray(indices, dtype=np.int64), len(self))
+        room = np.maximum(0, self.segments.n_samples[at] - self.segments.n_window)
+        keys = zip(epoch.tolist(), self.segments.rows[at].tolist(), room.tolist())
+        start = [int(np.random.Generator(np.random.PCG64([self.seed, e, row])).integers(0, most + 1)) for e, row, most in keys]
+        return self.segments.cut_at(at, np.array(start, dtype=np.int64), np.zeros(len(at), dtype=np.int64))
 
 
 class Pairs:

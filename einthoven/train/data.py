@@ -21,7 +21,10 @@ _AHEAD = 2
 
 
 class View(Protocol):
-    """What can be trained on: numbered items, several at a time as one raw batch (docs/architecture.md)."""
+    """What can be trained on: numbered items, several at a time as one raw batch (docs/architecture.md).
+
+    A view whose items differ from epoch to epoch has ``by_epoch = True`` and is asked for item + epoch * len(view).
+    """
 
     def __len__(self) -> int: ...
 
@@ -95,16 +98,17 @@ def _share(n: int, part: int, n_parts: int) -> tuple[int, int]:
 class _Batches(Sampler[list[int]]):
     """The item lists of one process, micro-batch by micro-batch, from one update to another."""
 
-    def __init__(self, order: Order, first: int, end: int, rank: int):
-        self.order, self.first, self.end, self.rank = order, first, end, rank
+    def __init__(self, order: Order, first: int, end: int, rank: int, by_epoch: bool = False):
+        self.order, self.first, self.end, self.rank, self.by_epoch = order, first, end, rank, by_epoch
 
     def __len__(self) -> int:
         return (self.end - self.first) * self.order.accumulate
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first, self.end):
+            ahead = self.order.epoch(step) * self.order.n_items if self.by_epoch else 0
             for micro in range(self.order.accumulate):
-                yield self.order.own(step, micro, self.rank)
+                yield [item + ahead for item in self.order.own(step, micro, self.rank)]
 
 
 class _Items(Dataset):
@@ -122,7 +126,7 @@ def micro_batches(view: View, order: Order, first: int, end: int, rank: int, wor
 
     workers : processes that read; 0: a thread of this one. The batches are the same.
     """
-    batches = _Batches(order, first, end, rank)
+    batches = _Batches(order, first, end, rank, getattr(view, "by_epoch", False))
     if workers == 0:
         yield from _read_ahead(view, batches, pin)
         return

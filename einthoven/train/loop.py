@@ -70,7 +70,8 @@ def fit(
 ) -> Finished:
     """Train an objective or a task; write a run folder.
 
-    module   : ``forward(batch, moment) -> Step``; its ``check(view)``, where it has one, may refuse the data before training
+    module   : ``forward(batch, moment) -> Step``; its ``check(view, n_items)``, where it has one, may refuse the data or the size of a
+               micro-batch before training; its ``after_update(step, total)`` is called after every update
     view     : numbered items that come as raw batches (docs/architecture.md)
     augment  : called in order as ``augmentation(batch, moment) -> batch``
     validate : called by the first process with the module in evaluation mode
@@ -88,10 +89,10 @@ def fit(
             if not resume:
                 refuse_taken(run)
             stack.enter_context(locked(run))
+        order = Order(settings.seed, len(view), settings.batch, settings.accumulate, place.world)
         check = getattr(module, "check", None)
         if callable(check):
-            check(view)
-        order = Order(settings.seed, len(view), settings.batch, settings.accumulate, place.world)
+            check(view, order.batch // order.accumulate)
         total = settings.steps if settings.steps is not None else max(1, round(settings.epochs * order.per_epoch))  # type: ignore[operator]
         training = Training(module, settings, place, run / CHECKPOINTS, order)
         notes: list[str] = []
@@ -126,6 +127,7 @@ def _train(
     settings, place, order, module, optimiser = training.settings, training.place, training.order, training.module, training.optimiser
     device, wide = place.device, torch.float32 if place.device.type == "mps" else torch.float64
     gradients = sentinel.Gradients(module)
+    after_update = getattr(module, "after_update", None)
     raw_batches = micro_batches(view, order, training.step, total, place.rank, settings.workers, pin=device.type == "cuda")
     begun, waited, n_rows = time.monotonic(), 0.0, 0
 
@@ -176,9 +178,11 @@ def _train(
             _speak(training, log, sentinel.never_learns(names))
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+        training.step = step = step + 1
+        if after_update is not None:
+            after_update(step, total)
         if training.average is not None:
             training.average.update(module)
-        training.step = step = step + 1
 
         # 4. what is said about it
         training.window.add(total_weight, values, norm_value)

@@ -66,6 +66,7 @@ def test_a_batch_has_the_promised_names_types_and_shapes(store):
         "counts": ("int16", (3, 12, 2500)),
         "gain": ("float32", (3, 12)),
         "offset": ("float32", (3, 12)),
+        "scale": ("float32", (3, 12)),
         "n_valid": ("int64", (3,)),
         "lead_present": ("bool", (3, 12)),
         "patient": ("int64", (3,)),

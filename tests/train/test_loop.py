@@ -194,7 +194,7 @@ def test_an_encoder_that_gives_every_ecg_the_same_embedding_is_noticed(tmp_path)
 
 def test_a_task_may_refuse_its_labels_before_anything_is_written(tmp_path):
     class Picky(ToyObjective):
-        def check(self, view):
+        def check(self, view, n_items):
             raise EinthovenError(f"labels of {len(view)} items are all 1")
 
     with pytest.raises(EinthovenError, match="labels of 40 items"):

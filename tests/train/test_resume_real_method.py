@@ -56,7 +56,7 @@ def pretrain(folder: Path, view: PairView, resume: bool = False, dropout: float 
         dim=16, depth=1, heads=2, ffn=32, dropout=dropout, attention_dropout=0.0, activation_dropout=0.0, input_dropout=dropout
     )
     objective = W2VCMSC(encoder, latent_vars=8, final_dim=8, n_negatives=10, dropout_features=dropout)
-    options = {"augment": (RandomLeadMask(0.5),), "export": export, "progress": False, "describe": {"name": "tiny"}, "resume": resume}
+    options = {"augment": (RandomLeadMask(p=0.5),), "export": export, "progress": False, "describe": {"name": "tiny"}, "resume": resume}
     fit(objective, view, settings(**SETTINGS, **changes), folder, **options)
 
 
