@@ -12,7 +12,11 @@ from einthoven.objectives.step import Moment, Step
 from einthoven.objectives.w2v_cmsc import W2VCMSC
 from einthoven.objectives.wav2vec2 import W2V
 
-OBJECTIVES: dict[str, type[Objective]] = {"w2v": W2V, "cmsc": CMSC, "w2v_cmsc": W2VCMSC}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "w2v": W2V,
+    "cmsc": CMSC,
+    "w2v_cmsc": W2VCMSC,
+}
 """By the name that recipes and model folders use."""
 
 __all__ = ["CMSC", "OBJECTIVES", "W2V", "W2VCMSC", "Moment", "Objective", "Step"]

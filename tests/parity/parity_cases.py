@@ -70,3 +70,45 @@ def cases(kind: str) -> list:
     if not (ROOT / "fairseq_signals").is_dir():
         return [pytest.param(None, id=kind, marks=[pytest.mark.parity, pytest.mark.skip(reason="no golden values: set EINTHOVEN_PARITY")])]
     return [pytest.param(case, id=case.name, marks=pytest.mark.parity) for case in variants(kind)]
+
+
+@dataclass(frozen=True)
+class SslCase:
+    """One case folder of ecg-selfsupervised or of the PTB-XL benchmark: configuration, inputs and outputs, weights."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.folder.relative_to(ROOT / "ecg_selfsupervised"))
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        return json.loads((self.folder / "config.json").read_text())
+
+    def npz(self, name: str) -> dict[str, np.ndarray]:
+        with np.load(self.folder / name, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        return self.npz("io.npz")
+
+    @cached_property
+    def state(self) -> dict[str, np.ndarray]:
+        return self.npz("state_dict.npz")
+
+
+def ssl_kind(config: Path) -> str:
+    """``kind`` in config.json; a network alone has its ``builder`` there, anything else goes by its folder's name."""
+    stated = json.loads(config.read_text())
+    return stated.get("kind") or ("model_forward" if "builder" in stated else config.parent.name)
+
+
+def ssl_cases(kind: str) -> list:
+    """A pytest parameter per case of a kind, at any depth; one that is skipped, visibly, where the folder is not there."""
+    root = ROOT / "ecg_selfsupervised"
+    if not root.is_dir():
+        return [pytest.param(None, id=kind, marks=[pytest.mark.parity, pytest.mark.skip(reason="no golden values: set EINTHOVEN_PARITY")])]
+    found = [SslCase(path.parent) for path in sorted(root.rglob("config.json")) if ssl_kind(path) == kind]
+    return [pytest.param(case, id=case.name, marks=pytest.mark.parity) for case in found]

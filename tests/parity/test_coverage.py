@@ -1,25 +1,17 @@
 """Every kind of golden case has a test file; a kind that no test knows yet is an expected failure by its name, never silence."""
 
-import json
 from pathlib import Path
 
 import pytest
-from parity_cases import ROOT
+from parity_cases import ROOT, ssl_kind
 
 HERE = Path(__file__).parent
-
-
-def kind_of(folder: Path) -> str:
-    """In ecg_selfsupervised the kind stands in config.json; a network alone has its builder there, other folders go by their name."""
-    config = folder / "config.json"
-    stated = json.loads(config.read_text()) if config.exists() else {}
-    return stated.get("kind") or ("model_forward" if "builder" in stated else folder.name)
 
 
 def kinds() -> list[tuple[str, str]]:
     """(system, kind) of every case folder."""
     found = {("fairseq_signals", folder.name) for folder in (ROOT / "fairseq_signals").glob("*") if folder.is_dir()}
-    found |= {("ecg_selfsupervised", kind_of(folder)) for folder in (ROOT / "ecg_selfsupervised").glob("*") if folder.is_dir()}
+    found |= {("ecg_selfsupervised", ssl_kind(path)) for path in (ROOT / "ecg_selfsupervised").rglob("config.json")}
     return sorted(found)
 
 
@@ -29,7 +21,7 @@ def test_file(system: str, kind: str) -> Path | None:
     if not path.exists():
         return None
     text = path.read_text(encoding="utf-8")
-    found = "ecg_selfsupervised" in text if system == "ecg_selfsupervised" else "parity_cases" in text or "legacy_models" in text
+    found = "ssl_cases" in text if system == "ecg_selfsupervised" else "parity_cases" in text or "legacy_models" in text
     return path if found else None
 
 
