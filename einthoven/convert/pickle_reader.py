@@ -2,13 +2,15 @@
 
 Python's own unpickler calls whatever the file names. This one never looks a name up in Python: ``pickletools`` splits the
 bytes into opcodes, and a name that the file mentions is only a key into a table of constructors that the caller wrote. A
-name that is not in the table, or an opcode that no checkpoint needs, ends the reading.
+name that is not in the table, or an opcode that no checkpoint needs, ends the reading (unless placeholders were asked for:
+then the name stays a name, and what the file would make by it stays undone).
 """
 
 from __future__ import annotations
 
 import pickletools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from einthoven.errors import CheckpointError
@@ -32,6 +34,28 @@ class _Constructor:
         self.call = call
 
 
+@dataclass(frozen=True)
+class Placeholder:
+    """A name of which the pickle spoke and that nobody looked up: ``module.name``, as text."""
+
+    module: str
+    name: str
+
+
+class Inert(Buildable):
+    """What a pickle would have made by calling a name: the name, the arguments, and the state that was to fill it in. It does nothing."""
+
+    def __init__(self, kind: Placeholder, arguments: tuple):
+        self.kind, self.arguments, self.state = kind, arguments, None
+
+    def build(self, state: Any) -> Inert:
+        self.state = state
+        return self
+
+    def __repr__(self) -> str:
+        return f"<inert {self.kind.module}.{self.kind.name}>"
+
+
 _MARK = object()
 _LITERALS = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
@@ -41,18 +65,22 @@ _LITERALS = {
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
 
-def read_pickle(data: bytes, names: Mapping[tuple[str, str], Any], persistent: Callable[[Any], Any]) -> Any:
+def read_pickle(
+    data: bytes, names: Mapping[tuple[str, str], Any], persistent: Callable[[Any], Any], *, placeholders: bool = False
+) -> Any:
     """The value that a pickle describes.
 
-    names      : (module, name) -> what stands for it: a function that is called with the pickle's arguments and checks
-                 them, or a value
-    persistent : what to do with a persistent id (torch's storages)
+    names        : (module, name) -> what stands for it: a function that is called with the pickle's arguments and checks
+                   them, or a value
+    persistent   : what to do with a persistent id (torch's storages)
+    placeholders : a name that is not in the table becomes a Placeholder, and what the pickle makes by it an Inert, instead of
+                   ending the reading. Nothing is looked up or executed either way
     Raises CheckpointError, in one line that names the opcode or name that is refused.
     """
     if len(data) > MAX_PICKLE_BYTES:
         raise CheckpointError(f"its structure alone has {len(data)} bytes; no checkpoint needs that many")
     try:
-        return _interpret(data, names, persistent)
+        return _interpret(data, names, persistent, placeholders)
     except CheckpointError:
         raise
     except (
@@ -70,7 +98,7 @@ def read_pickle(data: bytes, names: Mapping[tuple[str, str], Any], persistent: C
         raise CheckpointError(f"its pickle is damaged or forged ({type(error).__name__}: {said})") from error
 
 
-def _interpret(data: bytes, names: Mapping[tuple[str, str], Any], persistent: Callable[[Any], Any]) -> Any:
+def _interpret(data: bytes, names: Mapping[tuple[str, str], Any], persistent: Callable[[Any], Any], placeholders: bool) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     begun: dict[int, list[int]] = {}  # id of a Buildable -> where the memo holds it
@@ -145,12 +173,15 @@ def _interpret(data: bytes, names: Mapping[tuple[str, str], Any], persistent: Ca
             _set_items(_expect(stack[-1], dict), items)
         elif name == "GLOBAL":
             module, _, attribute = argument.partition(" ")
-            stack.append(_lookup(module, attribute, names))
+            stack.append(_lookup(module, attribute, names, placeholders))
         elif name == "STACK_GLOBAL":
             attribute, module = stack.pop(), stack.pop()
-            stack.append(_lookup(_expect(module, str), _expect(attribute, str), names))
+            stack.append(_lookup(_expect(module, str), _expect(attribute, str), names, placeholders))
         elif name in ("REDUCE", "NEWOBJ"):
             arguments, called = _expect(stack.pop(), tuple), stack.pop()
+            if isinstance(called, Placeholder):
+                stack.append(Inert(called, arguments))
+                continue
             if not isinstance(called, _Constructor):
                 raise CheckpointError(f"at byte {position} it calls something that is no constructor; refused, nothing was executed")
             stack.append(called.call(*arguments))
@@ -176,8 +207,10 @@ def _interpret(data: bytes, names: Mapping[tuple[str, str], Any], persistent: Ca
     raise CheckpointError("its pickle has no end; it is truncated")
 
 
-def _lookup(module: str, name: str, names: Mapping[tuple[str, str], Any]) -> Any:
+def _lookup(module: str, name: str, names: Mapping[tuple[str, str], Any], placeholders: bool) -> Any:
     if (module, name) not in names:
+        if placeholders:
+            return Placeholder(module, name)
         raise CheckpointError(f"its pickle asks for {module}.{name}, which a checkpoint does not need; refused, nothing was executed")
     found = names[module, name]
     return _Constructor(found) if callable(found) else found
@@ -190,8 +223,8 @@ def _expect(item: Any, kind: type) -> Any:
 
 
 def hashable(item: Any) -> Any:
-    """A key of a dict or member of a set: a plain value, or a tuple of such. A nest of tuples could take for ever to hash."""
-    plain = (str, bytes, int, float, bool, type(None))
+    """A key of a dict or member of a set: a plain value or a name, or a tuple of such. A nest of tuples could take for ever to hash."""
+    plain = (str, bytes, int, float, bool, type(None), Placeholder)
     if not (isinstance(item, plain) or (isinstance(item, tuple) and all(isinstance(one, plain) for one in item))):
         raise CheckpointError(f"its pickle is forged: a {type(item).__name__} cannot be a key")
     return item

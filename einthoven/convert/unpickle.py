@@ -28,8 +28,12 @@ STORAGES = {
 }  # fmt: skip
 
 
-def read_legacy(path: str | Path) -> Any:
-    """What a checkpoint holds. Raises CheckpointError, in one line, where it is damaged or names what we refuse to execute."""
+def read_legacy(path: str | Path, *, placeholders: bool = False) -> Any:
+    """What a checkpoint holds. Raises CheckpointError, in one line, where it is damaged or names what we refuse to execute.
+
+    placeholders : names that we do not know become inert placeholders (``pickle_reader.Placeholder``, ``Inert``) instead: Lightning's
+                   checkpoints name callbacks and hyper-parameters by their classes. Nothing is executed either way
+    """
     path = Path(path)
     try:
         with open(path, "rb") as file:
@@ -47,7 +51,7 @@ def read_legacy(path: str | Path) -> Any:
         raise CheckpointError(f"{path}: {reason}; {remedy}")
     try:
         with zipfile.ZipFile(path) as archive:
-            return _Archive(archive, path.stat().st_size).read()
+            return _Archive(archive, path.stat().st_size).read(placeholders)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
@@ -65,10 +69,10 @@ class _Archive:
             raise CheckpointError("expected one data.pkl in the archive, as torch.save writes it; found " + str(len(roots)))
         self.root = roots[0]
 
-    def read(self) -> Any:
+    def read(self, placeholders: bool) -> Any:
         if self.root + "byteorder" in self.archive.namelist() and self.entry("byteorder") != b"little":
             raise CheckpointError("its tensors are big-endian; save it again on a little-endian machine")
-        return read_pickle(self.entry("data.pkl"), {**NAMES, **_storage_names()}, self.storage)
+        return read_pickle(self.entry("data.pkl"), {**NAMES, **_storage_names()}, self.storage, placeholders=placeholders)
 
     def entry(self, name: str) -> bytes:
         try:

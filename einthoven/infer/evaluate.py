@@ -13,7 +13,6 @@ import numpy as np
 
 from einthoven.errors import EinthovenError
 from einthoven.infer.model import Model
-from einthoven.infer.prediction import aggregate
 from einthoven.metrics.evaluation import Evaluation
 from einthoven.metrics.evaluation import evaluate as judge
 from einthoven.recipes.evaluation import Evaluate
@@ -21,7 +20,7 @@ from einthoven.sources.vocabulary import CLASSES, LabelClass, targets
 from einthoven.store.read import Store
 from einthoven.store.views import Segments
 from einthoven.store.where import select
-from einthoven.train.data import in_order
+from einthoven.train.answers import answers as by_windows
 from einthoven.whole import write_text
 
 
@@ -105,31 +104,10 @@ def answers(
     contract = model.contract
     if contract.unit != "mV":
         raise EinthovenError(f"the model takes signals in {contract.unit}, a store gives mV: ask it about files with predict")
-    view = Segments(
-        store,
-        rows,
-        contract.seconds,
-        fs=contract.fs,
-        leads=contract.leads,
-        scaling=contract.scaling,
-        classes=[label_class(one) for one in model.classes],
-        mean=contract.mean,
-        std=contract.std,
-    )
-    windows, records, labels, done = [], [], [], 0
-    for made in in_order(view, batch, model.device):
-        windows.append(model.module.predict(made).float().cpu().numpy())  # type: ignore[operator]
-        records.append(made["record"].cpu().numpy())
-        labels.append(made["label"].cpu().numpy())
-        done += len(records[-1])
-        if progress is not None:
-            progress(done, len(view))
-    window, record, label = np.concatenate(windows), np.concatenate(records), np.concatenate(labels)
-    order = np.argsort(record, kind="stable")
-    which, first = np.unique(record[order], return_index=True)
-    probability = np.stack([aggregate(windows, model.aggregation) for windows in np.split(window[order], first[1:])])
-    first = order[first]
-    return probability, label[first], which
+    classes = [label_class(one) for one in model.classes]
+    view = Segments(store, rows, contract.seconds, fs=contract.fs, stride=contract.stride, classes=classes, **contract.of_view())
+    probability, said, which = by_windows(model.module.predict, view, batch, model.device, model.aggregation, progress=progress)  # type: ignore[arg-type]
+    return probability, said["label"], which
 
 
 def label_class(entry: Mapping[str, Any]) -> LabelClass:

@@ -20,7 +20,6 @@ from einthoven.convert.open import open_weights
 from einthoven.errors import CheckpointError, ContractError, EinthovenError
 from einthoven.infer.prediction import Prediction, aggregate, findings_of
 from einthoven.io import read
-from einthoven.layers.pool import pool
 from einthoven.models.folder import build, load_weights
 from einthoven.objectives.step import valid_of
 from einthoven.record import Record
@@ -110,7 +109,8 @@ class Model:
             notes.append(f"clipped at the amplifier's limit: {' '.join(found.clipped_leads)}")
         if found.limb_residual is not None and found.limb_residual > LIMB_RESIDUAL:
             notes.append(f"the limb leads contradict one another by {found.limb_residual:.2g} mV: swapped or wrongly named leads?")
-        n_samples, n_used = prepared.signal.shape[1], windows.signal.shape[0] * windows.signal.shape[2]
+        n_samples, step = prepared.signal.shape[1], round((self.contract.stride or self.contract.seconds) * self.contract.fs)
+        n_used = (windows.signal.shape[0] - 1) * step + windows.signal.shape[2]
         if n_used > n_samples:
             notes.append(f"only {n_samples / self.contract.fs:.3g} s long, padded to the {self.contract.seconds:g} s that the model takes")
         elif n_used < n_samples:
@@ -145,7 +145,7 @@ class Model:
 
     def embed_windows(self, recording: Record | str | Path) -> np.ndarray:
         """One vector per window: (window, dim) float32."""
-        return self._run([self.prepare(recording)], self._vectors, 64)[0]
+        return self._run([self.prepare(recording)], self.vectors, 64)[0]
 
     def frames(self, recording: Record | str | Path) -> np.ndarray:
         """The encoder's frames: (window, frame, dim) float32; NaN where a frame is padding."""
@@ -164,7 +164,7 @@ class Model:
                 f"{self.name or 'this model'} answers NaN to {ready.file or ready.record or 'a recording'}: its weights are not finite"
             )
         findings = findings_of(aggregate(windows, self.aggregation), self.classes, self.thresholds)
-        return Prediction(ready.record, ready.file, self.name, findings, ready.steps, notes, windows, self.contract.seconds)
+        return Prediction(ready.record, ready.file, self.name, findings, ready.steps, notes, windows, self.contract.stride or self.contract.seconds)
 
     def _run(self, group: Sequence[Ready], function, batch: int) -> list[np.ndarray]:
         """What a function of batches says of each recording's windows."""
@@ -188,11 +188,11 @@ class Model:
     def _probabilities(self, made: dict[str, Any]) -> Tensor:
         return self.module.predict(made)  # type: ignore[operator]
 
-    def _vectors(self, made: dict[str, Any]) -> Tensor:
+    def vectors(self, made: dict[str, Any]) -> Tensor:
+        """One vector per window of a batch, as the head sees it: (window, width)."""
         if self.config["kind"] != "encoder":
             return self.module.embed(made)  # type: ignore[operator]
-        valid = valid_of(made)
-        return pool(self.encoder(made["ecg"], valid), None if valid is None else self.encoder.frame_valid(valid))  # type: ignore[operator]
+        return self.encoder.embed(made["ecg"], valid_of(made))  # type: ignore[operator]
 
     def _frames(self, made: dict[str, Any]) -> Tensor:
         valid = valid_of(made)

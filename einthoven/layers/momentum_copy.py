@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -33,6 +33,6 @@ def follow(follower: nn.Module, leader: nn.Module, decay: float, only: Callable[
         raise ValueError(f"expected a copy to have its module's parameters; they differ in {sorted(theirs.keys() ^ ours.keys())[:5]}")
     names = [name for name in ours if only is None or only(name)]
     if names:
-        mine = [ours[name] for name in names]
+        mine: list[Tensor] = [ours[name] for name in names]
         torch._foreach_mul_(mine, decay)
-        torch._foreach_add_(mine, [theirs[name].detach() for name in names], alpha=1 - decay)
+        torch._foreach_add_(mine, [theirs[name] for name in names], alpha=1 - decay)

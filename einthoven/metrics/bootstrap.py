@@ -42,6 +42,34 @@ def draw_weights(
         yield weight.astype(np.int32)[:, group]
 
 
+def weights_of(drawn: np.ndarray, n_records: int) -> np.ndarray:
+    """Which records were drawn, (draw, n) row numbers as somebody stored them -> how often each was, (draw, record) int32."""
+    drawn = np.asarray(drawn)
+    if drawn.ndim != 2 or (drawn.size and not (0 <= drawn.min() and drawn.max() < n_records)):
+        raise ValueError(f"expected row numbers from 0 to {n_records - 1} of shape (draw, n); got shape {drawn.shape}")
+    return np.stack([np.bincount(rows, minlength=n_records) for rows in drawn.astype(np.int64)]).astype(np.int32)
+
+
+def draws_with_every_class(label: np.ndarray, *, draws: int = 100, seed: int = 0, tries: int = 10_000) -> np.ndarray:
+    """The row numbers of the PTB-XL benchmark's resamples: (draw, record) int64, each drawn anew until every class has a positive.
+
+    From NumPy's legacy generator, as there, so that its stored ids come out again. Raises ValueError where a class has no positive at all, or is so rare
+    that ``tries`` resamples in a row miss one.
+    """
+    label = np.asarray(label)
+    if not (label == 1).any(axis=0).all():
+        raise ValueError(f"class {int(np.flatnonzero(~(label == 1).any(axis=0))[0])} has no positive: no resample has one; leave it out")
+    state, out = np.random.RandomState(seed), np.empty((draws, len(label)), dtype=np.int64)
+    for row in out:
+        for _ in range(tries):
+            row[...] = state.randint(0, len(label), len(label))
+            if (label[row] == 1).any(axis=0).all():
+                break
+        else:
+            raise ValueError(f"{tries} resamples in a row lack a positive of some class; leave the rarest classes out")
+    return out
+
+
 def bootstrap(
     statistic: Statistic, n_records: int, *, patient=None, draws: int = 1000, seed: int = 0, chunk: int = 50
 ) -> dict[str, np.ndarray]:
@@ -65,6 +93,17 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.nd
             ends[:, column] = np.quantile(there, [(1 - level) / 2, (1 + level) / 2])
     low, high = ends.reshape(2, *values.shape[1:])
     return low, high
+
+
+def basic_interval(point: np.ndarray | float, values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Basic (reverse percentile) interval: how far the draws lie from the point is taken as how far the point lies from the truth.
+
+    point : (…) the score of the records as they are; values : (draw, …). Low end: 2·point - upper percentile. For a score near its end (an AUROC of
+    0.99) it may leave the scale, where the percentile interval does not. What ecg-selfsupervised names "empirical bootstrap", point + percentiles of
+    (draw - point), is no other than ``interval``: the point cancels.
+    """
+    low, high = interval(values, level)
+    return 2 * np.asarray(point) - high, 2 * np.asarray(point) - low
 
 
 def paired_difference(

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 
 ECE_BINS = 15
+UNDEFINED = {"drop": None, "half": 0.5, "zero": 0.0, "nan": np.nan}
+"""What a class without positives or without negatives counts in a mean over classes, by the names of ``macro``."""
 
 
 def check(probability: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -42,6 +44,20 @@ def mean_over_classes(value: np.ndarray, weight: np.ndarray | None = None) -> np
     there = ~np.isnan(value)
     weight = there.astype(np.float64) if weight is None else np.where(there, weight, 0.0)
     return ratio((np.where(there, value, 0.0) * weight).sum(axis=-1), weight.sum(axis=-1))
+
+
+def macro(value: Sequence[float] | np.ndarray, undefined: str = "drop") -> float:
+    """The mean of a score over classes, (class,) -> a number, by one of the field's conventions for classes where it is not defined (NaN).
+
+    undefined : ``drop`` them (ours; say how many with ``n_counted``), count an AUROC as ``half`` (ecg-selfsupervised) or an average precision as ``zero``
+                (there too), or let the mean be ``nan``
+    """
+    if undefined not in UNDEFINED:
+        raise ValueError(f"expected undefined as one of {', '.join(UNDEFINED)}; got {undefined!r}")
+    scores, instead = np.asarray(value, dtype=np.float64), UNDEFINED[undefined]
+    if instead is None:
+        return float(mean_over_classes(scores))
+    return float(np.where(np.isnan(scores), instead, scores).mean())
 
 
 class Ranking:

@@ -159,8 +159,12 @@ SIZES: dict[str, dict[str, Any]] = {
         "conv_layers": ((32, 2, 2),) * 4,
         "conv_pos": 16,
         "conv_pos_groups": 4,
+        # Too small to need any; and what a process drops is its own draw, so that without it any number of processes gives one curve.
         "dropout": 0.0,
         "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "input_dropout": 0.0,
+        "layerdrop": 0.0,
     },
     "small": {"dim": 768, "ffn": 3072, "heads": 12, "depth": 8},
     "base": {"dim": 768, "ffn": 3072, "heads": 12, "depth": 12},

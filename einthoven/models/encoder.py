@@ -50,6 +50,7 @@ class Encoder(nn.Module):
 
     has_context: ClassVar[bool] = False
     takes_any_tokens: ClassVar[bool] = False
+    frozen: bool = False
 
     def __init__(
         self, leads: Sequence[str], fs: float, *, dim: int, samples_per_frame: int, pooling: str = "mean", local_dim: int | None = None
@@ -86,6 +87,15 @@ class Encoder(nn.Module):
         Every parameter's name begins with exactly one of them. One stage, everything, unless an encoder says otherwise.
         """
         return [("",)]
+
+    def freeze(self) -> None:
+        """From now on it does not learn, and stays in evaluation mode whatever is asked of it: no dropout, no drifting batch statistics."""
+        self.requires_grad_(False)
+        self.frozen = True
+        self.eval()
+
+    def train(self, mode: bool = True) -> Encoder:
+        return super().train(mode and not self.frozen)
 
     def frame_valid(self, valid: Tensor) -> Tensor:
         """Which frames stand for real samples: (batch, time) bool -> (batch, frame) bool."""

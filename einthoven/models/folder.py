@@ -1,8 +1,9 @@
 """A model on disk: a folder with ``model.safetensors`` and ``config.json``, the layout of the Hugging Face hub.
 
 config.json says what the model is (format, version, kind, encoder), what it must be given (the signal contract), what it
-answers (classes with codes, thresholds, how the windows of a record are put together), where it comes from (provenance),
-and the SHA-256 of the weights. The folder appears by one rename after everything is on the disk. Nothing in it is a pickle.
+answers (diagnosis: classes with codes, thresholds, how the windows of a record are put together; regression: targets and their units;
+identification: vectors), where it comes from (provenance), and the SHA-256 of the weights. The folder appears by one rename
+after everything is on the disk. Nothing in it is a pickle.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from einthoven.whole import sync
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT, VERSION = "einthoven-model", 1
-KINDS = ("encoder", "diagnosis")
+KINDS = ("encoder", "diagnosis", "identification", "regression")
 AGGREGATIONS = ("mean", "max")
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
@@ -47,7 +48,7 @@ def describe(
     """The configuration of a model, ready for ``save_model``.
 
     task       : a task of TASKS around the encoder; None for an encoder alone
-    classes    : per class {"name", "codes", "system", …}, in the order of the task's outputs
+    classes    : of a diagnosis, per class {"name", "codes", "system", …}, in the order of the task's outputs; other tasks have none
     thresholds : per class; None where none were tuned (then 0.5 is used, and said to be uncalibrated)
     aggregation: how the probabilities of a record's windows become one: "mean" or "max", one word or one per class
     provenance : data, recipe, seeds, …; the version of the code is added
@@ -66,6 +67,7 @@ def describe(
     }
     if task is not None:
         config["task"] = task.config()  # type: ignore[operator]
+    if config["kind"] == "diagnosis" or classes or thresholds is not None:
         config["classes"] = [{**one, "codes": list(one.get("codes", ()))} for one in classes]
         config["thresholds"] = None if thresholds is None else [float(one) for one in thresholds]
         config["aggregation"] = [aggregation] * len(classes) if isinstance(aggregation, str) else list(aggregation)
@@ -178,7 +180,8 @@ def build(config: Mapping[str, Any]) -> nn.Module:
     encoder = make(ENCODERS, values, values.pop("name"))
     if config["kind"] == "encoder":
         return encoder
-    return make(TASKS, config["task"], config["kind"], encoder, [one["name"] for one in config["classes"]])
+    arguments = [[one["name"] for one in config["classes"]]] if config["kind"] == "diagnosis" else []
+    return make(TASKS, config["task"], config["kind"], encoder, *arguments)
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> nn.Module:
@@ -250,10 +253,26 @@ def _check(config: Any, where: str) -> None:
         theirs = list(theirs) if isinstance(theirs, list | tuple) else theirs
         need(theirs is None or theirs == ours, f"contradicts itself: the encoder has {name} {theirs}, the signal contract {ours}")
     need(isinstance(config.get("provenance"), Mapping), "lacks its provenance")
+    if kind != "diagnosis":
+        need("classes" not in config and "thresholds" not in config, f"names classes or thresholds, which a model of kind {kind} has not")
     if kind == "encoder":
         return
-    classes, thresholds, aggregation = config.get("classes"), config.get("thresholds"), config.get("aggregation")
     need(isinstance(config.get("task"), Mapping), "lacks the task's settings")
+    if kind == "identification":
+        patients = config["task"].get("patients")
+        need(
+            isinstance(patients, int) and not isinstance(patients, bool) and patients > 1,
+            "lacks the number of persons that it was trained on",
+        )
+        return
+    if kind == "regression":
+        lists = [config["task"].get(name) for name in ("targets", "units", "mean", "std")]
+        need(
+            all(isinstance(one, list) and 0 < len(one) == len(lists[0]) for one in lists),
+            "needs a unit, a mean and an SD for each of its targets",
+        )
+        return
+    classes, thresholds, aggregation = config.get("classes"), config.get("thresholds"), config.get("aggregation")
     need(isinstance(classes, list) and len(classes) > 0, "lacks its classes")
     need(
         all(isinstance(one, Mapping) and isinstance(one.get("name"), str) and isinstance(one.get("codes"), list) for one in classes),

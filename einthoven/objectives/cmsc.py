@@ -6,13 +6,14 @@ Source: CLOCS, Kiyasseh et al., ICML 2021; the form is that of fairseq-signals.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from einthoven.errors import RecipeError
 from einthoven.layers.gather import gather_rows
-from einthoven.layers.pool import pool
-from einthoven.models.ecg_transformer import ECGTransformer
+from einthoven.models.encoder import Encoder
 from einthoven.objectives.objective import Objective
 from einthoven.objectives.step import Moment, Step, valid_of
 
@@ -47,12 +48,25 @@ def persons(batch: Mapping[str, Tensor]) -> Tensor:
     return torch.where(patient < 0, -1 - batch["record"], patient) if "record" in batch else patient
 
 
-def pair_loss(pooled: Tensor, person: Tensor, temperature: float, eps: float, *, over_processes: bool) -> Tensor:
-    """``cmsc_loss`` of pairs that stand in rows 2i and 2i + 1, over the rows of all processes if so asked: (batch, dim), (batch,) -> ()."""
-    if pooled.shape[0] % 2 or not bool((person[0::2] == person[1::2]).all()):
+def refuse_strangers(person: Tensor) -> None:
+    """Raise ValueError unless rows 2i and 2i + 1 are of one person: (row,)."""
+    if person.shape[0] % 2 or not bool((person[0::2] == person[1::2]).all()):
         raise ValueError(
             "expected pairs: rows 2i and 2i + 1 of a batch are two segments of one patient; give the objective a view of pairs"
         )
+
+
+def refuse_one_item(name: str, n_items: int) -> None:
+    """Raise RecipeError where a micro-batch is one item: it holds no negative, and the loss is 0 whatever the encoder does."""
+    if n_items < 2:
+        raise RecipeError(
+            f"{name} tells items of a batch apart: expected batch / accumulate of 2 or more; got {n_items}; set a larger batch"
+        )
+
+
+def pair_loss(pooled: Tensor, person: Tensor, temperature: float, eps: float, *, over_processes: bool) -> Tensor:
+    """``cmsc_loss`` of pairs that stand in rows 2i and 2i + 1, over the rows of all processes if so asked: (batch, dim), (batch,) -> ()."""
+    refuse_strangers(person)
     if over_processes:
         pooled, person = gather_rows(pooled), gather_rows(person)
     with torch.autocast(pooled.device.type, enabled=False):
@@ -61,21 +75,25 @@ def pair_loss(pooled: Tensor, person: Tensor, temperature: float, eps: float, *,
 
 
 class CMSC(Objective):
-    """CMSC on the mean of the encoder's frames, without a projection. Negatives come from all processes; the loss has weight per row.
+    """CMSC on the record's vector, without a projection. Negatives come from all processes; the loss has weight per row.
+
+    temperature : of the cosines
+    eps         : least norm in a cosine
 
     fairseq-signals knows no patients, only records, and no negatives from other processes; here two records of one patient are positives.
     """
 
     view = "pairs"
 
-    def __init__(self, encoder: ECGTransformer, *, temperature: float = 0.1, eps: float = 1e-8):
+    def __init__(self, encoder: Encoder, *, temperature: float = 0.1, eps: float = 1e-8):
         super().__init__()
         self.encoder, self.temperature, self.eps = encoder, temperature, eps
 
-    def forward(self, batch: Mapping[str, Tensor], moment: Moment = Moment()) -> Step:  # noqa: B008 - frozen
-        ecg, valid = batch["ecg"], valid_of(batch)
-        frames = self.encoder.frames(ecg, valid)
-        pooled = pool(self.encoder.context(frames.tokens, frames.valid), frames.valid)
+    def check(self, data: Any, n_items: int) -> None:
+        refuse_one_item("cmsc", n_items)
+
+    def forward(self, batch: Mapping[str, Any], moment: Moment = Moment()) -> Step:  # noqa: B008 - frozen
+        pooled = self.encoder.embed(batch["ecg"], valid_of(batch))
         n_rows = pooled.shape[0]
         loss = pair_loss(pooled, persons(batch), self.temperature, self.eps, over_processes=moment.rows(n_rows) != n_rows)
         return Step(loss, {"cmsc": loss.detach()}, weight=float(n_rows))

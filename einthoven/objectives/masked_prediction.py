@@ -66,8 +66,8 @@ class MaskedPrediction(nn.Module):
         dim: int,
         local_dim: int,
         *,
-        mask: Spans | Mapping[str, Any] = Spans(),  # noqa: B008 - frozen
-        channel_mask: Spans | Mapping[str, Any] | None = None,
+        mask: Spans = Spans(),  # noqa: B008 - frozen
+        channel_mask: Spans | None = None,
         min_spans: int = 2,
         quantise_targets: bool = True,
         latent_vars: int = 320,

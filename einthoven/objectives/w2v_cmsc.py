@@ -26,6 +26,7 @@ class W2VCMSC(Objective):
 
     view = "pairs"
     needs_context = True
+    options_from = MaskedPrediction
 
     def __init__(
         self, encoder: ECGTransformer, *, cmsc_weight: float = 1.0, cmsc_temperature: float = 0.1, cmsc_eps: float = 1e-8, **options: Any

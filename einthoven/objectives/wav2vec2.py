@@ -45,6 +45,7 @@ class W2V(Objective):
     """
 
     needs_context = True
+    options_from = MaskedPrediction
 
     def __init__(self, encoder: ECGTransformer, **options: Any):
         super().__init__()

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 import einthoven
-from einthoven.augment import AUGMENTS
+from einthoven.augment import AUGMENTS, Pipeline
 from einthoven.convert.open import open_weights
 from einthoven.errors import RecipeError, StoreError
-from einthoven.models import ENCODERS, SIZES
+from einthoven.models import ENCODERS, PRESETS, Encoder
 from einthoven.models.folder import load_weights
-from einthoven.objectives import OBJECTIVES
+from einthoven.objectives import OBJECTIVES, Objective
 from einthoven.recipes.claim import fingerprint
 from einthoven.recipes.kinds import Finetune, Pretrain, Recipe
 from einthoven.signal.contract import SignalContract
 from einthoven.sources.vocabulary import CLASSES, LabelClass, own_classes
 from einthoven.store.layout import SPLITS
 from einthoven.store.read import Store
-from einthoven.store.views import Pairs, Segments
+from einthoven.store.views import Crops, Pairs, Segments
 from einthoven.store.where import select
 
 
@@ -58,6 +58,8 @@ def contract_of(recipe: Recipe, store: Store, rows: np.ndarray) -> SignalContrac
         resampling=store.facts["signal"]["resampling"],
         mean=mean,
         std=std,
+        stride=getattr(recipe, "stride", None),
+        shown=recipe.shown,
     )
 
 
@@ -79,27 +81,41 @@ def corpus_statistics(store: Store, rows: np.ndarray, leads: Sequence[str]) -> t
     return means, sds
 
 
-def build_encoder(recipe: Recipe, contract: SignalContract) -> tuple[nn.Module, dict[str, Any] | None]:
+PUBLISHED: dict[str, dict[str, dict[str, Any]]] = {
+    "ecg_transformer": {
+        "pretrain": {"input_dropout": 0.1, "extractor_gradient": 0.1},
+        # All of them are said, as in the published recipe: what is not would be as ``init`` was pretrained, with dropout on its tokens.
+        "finetune": {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.1, "input_dropout": 0.0, "layerdrop": 0.0},
+    }
+}
+"""How an encoder is trained where a recipe does not say: as it was published. A variant (encoder=tiny) may know better."""
+
+
+def _is_shape(option: str) -> bool:
+    """Whether an option of an encoder is part of what its weights mean, not of how it is trained."""
+    return not (option.endswith("dropout") or option in ("layerdrop", "extractor_gradient", "ignore_padding"))
+
+
+def build_encoder(recipe: Recipe, contract: SignalContract) -> tuple[Encoder, dict[str, Any] | None]:
     """The recipe's encoder, with ``init``'s weights where it names one; and the config of that model."""
     wanted = recipe.encoder
-    pretraining = isinstance(recipe, Pretrain)
-    if isinstance(recipe, Pretrain):
-        wanted = wanted.model_copy(update={"input_dropout": recipe.dropout(wanted.input_dropout)})
-    if wanted.extractor_gradient is None:  # published: 0.1 in pretraining; the convolutions stay as they are in fine-tuning
-        wanted = wanted.model_copy(update={"extractor_gradient": 0.1 if pretraining else 1.0 if recipe.init is None else 0.0})
     if recipe.init is None:
-        options = {**SIZES[wanted.size or "base"], **wanted.changes()}
+        name = _encoder_name(wanted.name or "base")
+        options = {**_published(name, recipe), **wanted.usual(wanted.name or "base"), **wanted.chosen}
         if options.get("extractor_gradient") == 0:
             raise RecipeError("encoder.extractor_gradient=0 would keep random convolutions: set init=, or encoder.extractor_gradient=1")
-        return _made(wanted.name, {"leads": contract.leads, "fs": contract.fs, **options}, contract), None
+        return _made(name, {"leads": contract.leads, "fs": contract.fs, **options}, contract), None
 
     state, config = open_weights(recipe.init)
     known = dict(config["encoder"])
     name = known.pop("name")
-    shape = ("dim", "depth", "heads", "ffn", "norm_first")
-    size = {key: value for key, value in SIZES[wanted.size].items() if key in shape} if wanted.size else {}
-    for key, value in {**size, **{key: value for key, value in wanted.changes().items() if key in shape}}.items():
-        if known.get(key) != value:
+    if wanted.name is not None and _encoder_name(wanted.name) != name:
+        raise RecipeError(
+            f"encoder={wanted.name} does not fit init={recipe.init}, which is of kind {name}; leave encoder away: init decides"
+        )
+    asked = {**(wanted.usual(wanted.name) if wanted.name else {}), **wanted.chosen}
+    for key, value in asked.items():
+        if _is_shape(key) and _plain(known.get(key)) != _plain(value):
             raise RecipeError(
                 f"encoder.{key}={value} does not fit init={recipe.init}, which has {known.get(key)}; leave encoder away: init decides"
             )
@@ -108,65 +124,111 @@ def build_encoder(recipe: Recipe, contract: SignalContract) -> tuple[nn.Module, 
             f"init={recipe.init} takes {' '.join(known['leads'])} at {known['fs']:g} Hz; this run gives {' '.join(contract.leads)} at "
             f"{contract.fs:g} Hz: set leads=[{', '.join(known['leads'])}] and use a store at that rate (missing leads of a recording become 0)"
         )
-    encoder = _made(name, {**known, **{key: value for key, value in wanted.changes().items() if key not in shape}}, contract)
+    trained = {key: value for key, value in asked.items() if not _is_shape(key)}
+    encoder = _made(name, {**known, **_published(name, recipe), **trained}, contract)
     own = (
         {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
         if config["kind"] != "encoder"
         else state
     )
     load_weights(encoder, own, recipe.init)
-    if encoder.extractor_gradient == 0:  # as asked for: neither the optimiser nor the watch over gradients need look at them
-        encoder.feature_extractor.requires_grad_(False)
+    if getattr(encoder, "extractor_gradient", 1) == 0:  # as asked for: neither the optimiser nor the watch over gradients need look at them
+        encoder.get_submodule("feature_extractor").requires_grad_(False)
     return encoder, config
 
 
-def _made(name: str, options: dict[str, Any], contract: SignalContract) -> nn.Module:
+def _encoder_name(name: str) -> str:
+    """The encoder of a variant: xresnet1d50 -> xresnet1d."""
+    return PRESETS[name][0] if name in PRESETS else name
+
+
+def _published(name: str, recipe: Recipe) -> dict[str, Any]:
+    options = dict(PUBLISHED.get(name, {}).get(recipe.kind, {}))
+    if name == "ecg_transformer" and recipe.kind == "finetune":  # the convolutions stay as they are, unless they know nothing yet
+        options["extractor_gradient"] = 1.0 if recipe.init is None else 0.0
+    return options
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, all the way down: as JSON has them."""
+    return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
+
+
+def _made(name: str, options: dict[str, Any], contract: SignalContract) -> Encoder:
     """An encoder of these sizes. Raises RecipeError where they contradict one another, or where a window is too short to give a frame."""
     try:
         encoder = ENCODERS[name](**options)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise RecipeError(f"encoder: {error}") from error
     if encoder.n_frames(round(contract.seconds * contract.fs)) < 1:
         raise RecipeError(
-            f"seconds={contract.seconds:g} is too short for a frame; the encoder makes one of {encoder.samples_per_frame / contract.fs:g} s"
+            f"seconds={contract.seconds:g} is too short for the encoder: a frame needs {encoder.least_samples / contract.fs:g} s at {contract.fs:g} Hz"
         )
     return encoder
 
 
-def build_objective(recipe: Pretrain, encoder: Any) -> nn.Module:
-    """The recipe's objective around an encoder."""
-    masked = {
-        "mask": {"prob": recipe.mask_prob, "length": recipe.mask_length},
-        "n_negatives": recipe.negatives,
-        "latent_vars": recipe.codes,
-        "latent_groups": recipe.codebooks,
-        "final_dim": recipe.target_dim,
-        "temperature": recipe.logit_temperature,
-        "dropout_features": recipe.dropout(recipe.feature_dropout),
-        "diversity_weight": recipe.diversity_weight,
-        "energy_weight": recipe.penalty_weight,
-    }
-    cmsc = {"cmsc_temperature": recipe.cmsc_temperature, "cmsc_weight": recipe.cmsc_weight}
-    options: dict[str, dict[str, Any]] = {"w2v": masked, "cmsc": {"temperature": recipe.cmsc_temperature}, "w2v_cmsc": {**masked, **cmsc}}
-    return OBJECTIVES[recipe.objective](encoder, **options[recipe.objective])
+def build_objective(recipe: Pretrain, encoder: Encoder) -> Objective:
+    """The recipe's objective around an encoder; one that makes views gets the recipe's augmentations. Raises RecipeError where they do not fit."""
+    method = OBJECTIVES[recipe.objective.name]
+    if method.needs_context and not encoder.has_context:
+        able = [name for name, kind in ENCODERS.items() if kind.has_context]
+        raise RecipeError(
+            f"objective={recipe.objective.name} hides or predicts frames before they are put into context, and this encoder has no such "
+            f"halves; take one of {', '.join(able)}"
+        )
+    options: dict[str, Any] = dict(recipe.objective.chosen)
+    if method.n_views > 1:
+        if not recipe.augment:
+            raise RecipeError(
+                f"objective={recipe.objective.name} compares augmented views of each ECG: name augmentations, such as augment=[random_resized_crop, time_out]"
+            )
+        options["augment"] = build_augmentations(recipe, encoder)
+    try:
+        return method(encoder, **options)
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"objective: {error}") from error
 
 
-def build_view(recipe: Pretrain, store: Store, rows: np.ndarray, contract: SignalContract) -> Segments | Pairs:
+def build_view(recipe: Pretrain, store: Store, rows: np.ndarray, contract: SignalContract) -> Segments | Pairs | Crops:
     """What the objective draws its batches from. Raises RecipeError, before training, where the store has nothing for it."""
-    options: dict[str, Any] = {"leads": contract.leads, "scaling": contract.scaling, "mean": contract.mean, "std": contract.std}
-    if OBJECTIVES[recipe.objective].view == "segments":
-        return Segments(store, rows, contract.seconds, short="drop", **options)
-    pairs = Pairs(store, rows, contract.seconds, across=recipe.across, short="drop", **options)
+    options: dict[str, Any] = {**contract.of_view(), "short": "drop"}
+    if OBJECTIVES[recipe.objective.name].view == "segments":
+        if recipe.crop == "random":
+            return Crops(store, rows, contract.seconds, seed=recipe.seed, **options)
+        return Segments(store, rows, contract.seconds, **options)
+    pairs = Pairs(store, rows, contract.seconds, across=recipe.across, **options)
     if len(pairs) == 0:
         raise RecipeError(
-            f"{recipe.objective} needs recordings of at least {2 * contract.seconds:g} s (two windows) and {store.path} has none in its "
+            f"{recipe.objective.name} needs recordings of at least {2 * contract.seconds:g} s (two windows) and {store.path} has none in its "
             f"{recipe.split} rows: shorten seconds, or take objective=w2v (recipe w2v), which needs one window"
         )
     return pairs
 
 
-def build_augmentations(recipe: Recipe) -> tuple[Any, ...]:
-    return tuple(AUGMENTS[it.name](p=it.p, at_least=it.at_least) for it in recipe.augment)
+def build_augmentations(recipe: Recipe, encoder: Encoder) -> Pipeline:
+    """The recipe's augmentations, in order, for the leads and the rate of its encoder. Raises RecipeError for what they cannot be."""
+    try:
+        return Pipeline([AUGMENTS[str(it.name)](**it.chosen, leads=encoder.leads, fs=encoder.fs) for it in recipe.augment])
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"augment: {error}") from error
+
+
+def fewer_labels(recipe: Finetune, store: Store, rows: np.ndarray) -> np.ndarray:
+    """The training rows whose labels are used: those of a share of the persons, always the same ones, a smaller share within a larger.
+
+    The order in which persons come in depends on their names alone, not on the seed of a run: all methods see the same labels.
+    """
+    if recipe.label_share == 1:
+        return rows
+    person = store.patient_number[rows]
+    persons = np.unique(person)
+    names = store.column("patient")[rows]
+    record = store.column("record")[rows]
+    first = {int(number): place for place, number in reversed(list(enumerate(person.tolist())))}
+    keys = {number: zlib.crc32(f"label_share/{names[place] or record[place]}".encode()) for number, place in first.items()}
+    order = sorted(persons.tolist(), key=lambda number: (keys[number], number))
+    kept = order[: max(1, round(recipe.label_share * len(order)))]
+    return rows[np.isin(person, kept)]
 
 
 def choose_classes(recipe: Finetune, store: Store, rows: np.ndarray) -> tuple[LabelClass, ...]:

@@ -7,6 +7,7 @@ differences. Nothing is interpolated, nothing evaluated. What is wrong is report
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
 import types
@@ -59,31 +60,51 @@ def part_of(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every dotted key of a recipe, parts before their own keys."""
+def keys(model: type[BaseModel], tree: Mapping[str, Any] | None = None, prefix: str = "") -> list[str]:
+    """Every dotted key of a recipe, parts before their own keys.
+
+    tree : values, where the options of a part depend on its name (kinds.Part)
+    """
     found = []
     for name, field in model.model_fields.items():
         found.append(prefix + name)
         part = part_of(field.annotation)
         if part:
-            found += keys(part, f"{prefix}{name}.")
+            value = (tree or {}).get(name)
+            found += keys(part, value if isinstance(value, Mapping) else None, f"{prefix}{name}.")
+    if hasattr(model, "all_options") and tree is not None and tree.get("name", None) in (None, *model.names()):
+        options = model.all_options(tree.get("name"))
+        for name, field in options.model_fields.items():
+            found.append(prefix + name)
+            found += [f"{prefix}{name}.{deeper}" for deeper in _deeper(field.annotation)]
     return found
+
+
+def _deeper(annotation: Any) -> list[str]:
+    """The fields of an option that is itself a group of them (a dataclass)."""
+    if dataclasses.is_dataclass(annotation):
+        return [field.name for field in dataclasses.fields(annotation)]
+    return next((found for found in map(_deeper, typing.get_args(annotation)) if found), [])
 
 
 def change(base: BaseModel, changes: Mapping[str, Any]) -> BaseModel:
     """A recipe that differs from another in some dotted keys. Raises RecipeError with everything that is wrong."""
     model = type(base)
-    valid = keys(model)
-    unknown = [key for key in changes if key not in valid]
-    problems = [f"{key}: unknown key{_nearest(key, valid)}" for key in unknown]
-
     tree = base.model_dump(mode="python")
     for group in getattr(model, "exclusive", ()):
         if any(key in changes for key in group):
             for key in group:
                 tree[key] = None
     # Whole parts first, so that `encoder.dim=96 encoder=tiny` means what it means the other way round.
-    for key in sorted((key for key in changes if key not in unknown), key=lambda key: key.count(".")):
+    shallow = keys(model)
+    for key in (key for key in changes if "." not in key and key in shallow):
+        _set(tree, model, key, changes[key])
+    for key in (key for key in changes if key.endswith(".name") and key in shallow):
+        _set(tree, model, key, changes[key])
+    valid = keys(model, tree)
+    unknown = [key for key in changes if key not in valid]
+    problems = [f"{key}: unknown key{_nearest(key, valid)}" for key in unknown]
+    for key in sorted((key for key in changes if key not in unknown and "." in key), key=lambda key: key.count(".")):
         _set(tree, model, key, changes[key])
     try:
         made = model.model_validate(tree)
@@ -95,26 +116,24 @@ def change(base: BaseModel, changes: Mapping[str, Any]) -> BaseModel:
 
 
 def _set(tree: dict[str, Any], model: type[BaseModel], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for name in parents:
-        part = part_of(model.model_fields[name].annotation)
-        assert part is not None
-        if tree.get(name) is None:
-            tree[name] = {}
-        elif not isinstance(tree[name], dict):
-            tree[name] = {shorthand(part): tree[name]}
-        tree, model = tree[name], part
-    part = part_of(model.model_fields[last].annotation)
-    if part is None or isinstance(value, dict | None):
-        tree[last] = value
+    first, *rest = key.split(".")
+    field = model.model_fields.get(first)
+    part = part_of(field.annotation) if field is not None else None
+    if rest:
+        if tree.get(first) is None:
+            tree[first] = {}
+        elif not isinstance(tree[first], dict):
+            tree[first] = {shorthand(part): tree[first]} if part else dict(vars(tree[first]))
+        if part is not None:
+            _set(tree[first], part, ".".join(rest), value)
+        else:  # an option that is a group of its own
+            tree[first] = {**tree[first], rest[0]: value}
         return
-    before: Any = tree.get(last)
-    kept = getattr(part, "kept_by", lambda value: ())(value) if isinstance(before, dict) else ()
-    tree[last] = {**{name: before[name] for name in kept if name in before}, shorthand(part): value}
+    tree[first] = value if part is None or isinstance(value, dict | None) else {shorthand(part): value}
 
 
 def shorthand(part: type[BaseModel]) -> str:
-    """The key of a part that its short form stands for: ``encoder=tiny`` is ``encoder.size=tiny``; else its name."""
+    """The key of a part that its short form stands for: ``encoder=tiny`` is ``encoder.name=tiny``."""
     return getattr(part, "shorthand", "name")
 
 
@@ -129,7 +148,9 @@ def _explain(entry: Any) -> str:
     where = ".".join(str(part) for part in entry["loc"] if not str(part).startswith(("function-", "constrained-")))
     what = entry["msg"].removeprefix("Value error, ")
     if entry["type"] in ("missing", "value_error"):
-        return f"{where}: {what}" if where else what
+        # A part speaks of its options as ".temperature: …"; several of them stand one after the other.
+        what = re.sub(r"(^|; )\.(?=\w)", lambda found: f"{found[1]}{where}.", what) if where else what
+        return what if not where or what.startswith(f"{where}.") else f"{where}: {what}"
     return f"{where}: {what[0].lower()}{what[1:]}, got {entry['input']!r}"
 
 

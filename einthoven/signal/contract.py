@@ -55,6 +55,8 @@ class SignalContract:
                  rate; a flat lead becomes 0), or ``corpus`` (by ``mean`` and ``std``, one per lead, in the contract's unit)
     missing    : a lead that was not recorded and cannot be derived is ``zero`` or makes us ``refuse`` the record
     resampling : see ``signal.resample``
+    stride     : seconds between the starts of two windows; None: a window's length, so that they do not overlap
+    shown      : of the leads, those that are used; the others are taken as not recorded. None: all
 
     Raises ContractError when the values contradict one another.
     """
@@ -68,6 +70,8 @@ class SignalContract:
     resampling: str = "polyphase"
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    stride: float | None = None
+    shown: tuple[str, ...] | None = None
 
     def __post_init__(self):
         if isinstance(self.leads, str) or not self.leads:
@@ -78,6 +82,11 @@ class SignalContract:
             object.__setattr__(self, name, float(getattr(self, name)))
         for name, known in (("unit", tuple(UNITS)), ("scaling", SCALINGS), ("missing", MISSING), ("resampling", METHODS)):
             _need(getattr(self, name) in known, f"{name} as one of {', '.join(known)}", getattr(self, name))
+        if self.stride is not None:
+            _need(_is_number(self.stride) and self.stride > 0, "stride as a number above 0", self.stride)
+        if self.shown is not None:
+            object.__setattr__(self, "shown", tuple(canonical(str(name)) for name in self.shown))
+            _need(len(self.shown) > 0 and set(self.shown) <= set(self.leads), "shown leads that are among its leads", " ".join(self.shown))
         _need(len(set(self.leads)) == len(self.leads), "each lead once", " ".join(self.leads))
         if (self.mean is None) != (self.std is None) or (self.scaling == "corpus") != (self.mean is not None):
             raise ContractError("a signal contract has mean and std, both, exactly when its scaling is corpus.")
@@ -92,6 +101,10 @@ class SignalContract:
     def n_samples(self) -> int:
         """Samples per window."""
         return round(self.seconds * self.fs)
+
+    def of_view(self) -> dict[str, Any]:
+        """The arguments that make a view of a store (``store.views``) give such signals, but for its windows."""
+        return {"leads": self.leads, "shown": self.shown, "scaling": self.scaling, "mean": self.mean, "std": self.std}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, text and lists, for JSON; ``from_dict`` is its inverse."""
@@ -151,18 +164,22 @@ class SignalContract:
         return np.where(absent, 0.0, gain), np.where(absent, 0.0, offset)
 
     def windows(self, prepared: Prepared) -> Windows:
-        """Neighbouring windows from the start; what is left at the end is dropped, a record shorter than one window is padded with 0."""
+        """Windows from the start, one every ``stride``; what is left at the end is dropped, a record shorter than one window is padded with 0."""
         n_leads, n_samples = prepared.signal.shape
-        n, n_windows = self.n_samples, max(1, n_samples // self.n_samples)
-        used = min(n_samples, n * n_windows)
-        signal = np.zeros((n_leads, n * n_windows), dtype=np.float32)
-        signal[:, :used] = prepared.signal[:, :used]
-        valid = np.arange(n * n_windows) < used
-        return Windows(np.ascontiguousarray(signal.reshape(n_leads, n_windows, n).transpose(1, 0, 2)), valid.reshape(n_windows, n))
+        n, step = self.n_samples, self.n_samples if self.stride is None else max(1, round(self.stride * self.fs))
+        starts = np.arange(0, max(1, n_samples - n + 1), step)
+        signal = np.zeros((n_leads, max(n, n_samples)), dtype=np.float32)
+        signal[:, :n_samples] = prepared.signal
+        cut = np.lib.stride_tricks.sliding_window_view(signal, n, axis=1)[:, starts]
+        valid = starts[:, None] + np.arange(n) < n_samples
+        return Windows(np.ascontiguousarray(cut.transpose(1, 0, 2)), valid)
 
     def _arrange(self, record: Record, steps: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """(lead, time) in the contract's order, NaN where not recorded, and which leads are there."""
         signal = select(record.signal, record.leads, self.leads)
+        if self.shown is not None:
+            signal = np.where(np.isin(self.leads, self.shown)[:, None], signal, np.nan)
+            steps.append(f"shown to the model: {' '.join(self.shown)} alone")
         present = ~np.isnan(signal).all(axis=1)
         name = record.record or "the record"
         if not present.any():

@@ -47,3 +47,20 @@ def standardise(signal: np.ndarray, flat: str = "zero") -> np.ndarray:
     divisor = np.where(sd == 0, {"zero": np.inf, "nan": np.nan, "constant": 1.0}[flat], sd)
     out = (signal - mean[..., None]) / divisor[..., None]
     return out.astype(np.float64 if np.asarray(signal).dtype == np.float64 else np.float32, copy=False)
+
+
+def pooled_moments(n: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> tuple[float, float]:
+    """One mean and population SD of all samples together, from those of their parts (leads, recordings): any shape, the same for the three.
+
+    n, mean, sd : samples of each part, and its moments; a part that was not recorded (NaN, or n = 0) does not count
+
+    The PTB-XL benchmark standardises every lead with one such pair, of all leads of its training records: a signal contract with scaling="corpus"
+    that has the same value for every lead. Raises ValueError where there is no sample at all.
+    """
+    mean, sd = np.asarray(mean, dtype=np.float64), np.asarray(sd, dtype=np.float64)
+    n = np.where(np.isnan(mean), 0, np.broadcast_to(n, mean.shape)).astype(np.float64)
+    if not n.sum() > 0:
+        raise ValueError(f"expected at least one sample in {mean.size} parts; got none")
+    share, mean, sd = n / n.sum(), np.where(n > 0, mean, 0.0), np.where(n > 0, sd, 0.0)
+    middle = (share * mean).sum()
+    return float(middle), float(np.sqrt((share * (sd**2 + (mean - middle) ** 2)).sum()))

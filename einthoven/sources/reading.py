@@ -23,9 +23,18 @@ def read(ref: RecordRef) -> Record:
 
     Raises FormatError, also where the reference has a problem already.
     """
+    refuse_problem(ref)
+    return described(io.read(ref.path), ref)
+
+
+def refuse_problem(ref: RecordRef) -> None:
+    """Raises FormatError where it is known already that the recording cannot be used."""
     if ref.problem is not None:
         raise FormatError(f"{ref.path}: {ref.problem}")
-    record = io.read(ref.path)
+
+
+def described(record: Record, ref: RecordRef) -> Record:
+    """A record as its file gives it, with what the corpus' tables say of it."""
     labels, system = (ref.labels, ref.label_system) if ref.labels is not None else (record.labels, record.label_system)
     patient = ref.patient if ref.patient is not None else record.patient
     meta = {**record.meta, **ref.meta}

@@ -119,19 +119,21 @@ def _cinc2021() -> tuple[LabelClass, ...]:
 def _grouped(rows: Iterable[Mapping[str, str]], column: str, names: Mapping[str, str]) -> tuple[LabelClass, ...]:
     groups: dict[str, list[str]] = {}
     for row in rows:
-        if row[column]:
+        if row["diagnostic"] == "1" and row[column]:
             groups.setdefault(row[column], []).append(row["code"])
-    return tuple(LabelClass(names[group], group, {SCP: tuple(sorted(groups[group]))}) for group in sorted(groups))
+    return tuple(LabelClass(names.get(group, group), group, {SCP: tuple(sorted(groups[group]))}) for group in sorted(groups))
 
 
 def _single(rows: Iterable[Mapping[str, str]]) -> tuple[LabelClass, ...]:
     return tuple(sorted((LabelClass(row["name"], row["code"], {SCP: (row["code"],)}) for row in rows), key=lambda it: it.abbreviation))
 
 
-def _classes() -> dict[str, tuple[LabelClass, ...]]:
-    rows = _table("scp_ptbxl.csv")
+def ptbxl_classes(rows: Sequence[Mapping[str, str]]) -> dict[str, tuple[LabelClass, ...]]:
+    """The six class lists of PTB-XL from a table of its statements, in alphabetical order of their abbreviations, as its benchmark has them.
+
+    rows : code, name, diagnostic, form, rhythm ("1" or "0"), superclass and subclass ("" where a statement has none), as in ``scp_ptbxl.csv``
+    """
     return {
-        "cinc2021": _cinc2021(),
         "ptbxl_super": _grouped(rows, "superclass", _SUPERCLASSES),
         "ptbxl_sub": _grouped(rows, "subclass", _SUBCLASSES),
         "ptbxl_diagnostic": _single(row for row in rows if row["diagnostic"] == "1"),
@@ -141,7 +143,7 @@ def _classes() -> dict[str, tuple[LabelClass, ...]]:
     }
 
 
-CLASSES: dict[str, tuple[LabelClass, ...]] = _classes()
+CLASSES: dict[str, tuple[LabelClass, ...]] = {"cinc2021": _cinc2021(), **ptbxl_classes(_table("scp_ptbxl.csv"))}
 """Name of a class list -> its classes. The PTB-XL lists are in alphabetical order, as its benchmark has them."""
 
 
@@ -166,3 +168,20 @@ def targets(labels: Mapping[str, float] | None, label_system: str | None, classe
             values = [float(labels.get(code, 0.0)) for code in codes]
             out[position] = 1.0 if any(value > 0 for value in values) else (np.nan if np.isnan(values).any() else 0.0)
     return out
+
+
+def benchmark_part(label: np.ndarray, *, min_samples: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Which recordings and classes take part in the PTB-XL benchmark's protocol: (row, class) labels -> (row,) bool, (class,) bool.
+
+    Classes present in more than ``min_samples`` recordings (strictly), and recordings with at least one of these classes. Elsewhere a recording without a
+    finding of the task counts as one that has none of them; there it is left out of training and of the test (NORM is a finding of the diagnostic
+    tasks, but of "form" it is not). The benchmark filters the classes of every task but "diagnostic"; an unlabelled recording (NaN) has none.
+    """
+    present = np.asarray(label) == 1
+    classes = present.sum(axis=0) > min_samples
+    return present[:, classes].any(axis=1), classes
+
+
+def benchmark_rows(label: np.ndarray) -> np.ndarray:
+    """Which recordings have a finding of the task at all: (row, class) labels, as a view has them, -> (row,) bool. See ``benchmark_part``."""
+    return benchmark_part(label)[0]

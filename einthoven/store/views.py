@@ -38,6 +38,7 @@ class Segments:
     seconds : length of a window; None: whole recordings, padded to the longest of the batch
     fs      : the rate that the reader of the view needs; refused when it is not the store's
     leads   : their order in the batch; one that a recording lacks is marked, not invented
+    shown   : of these, the ones that are given; the others are taken as not recorded. None: all
     scaling : ``none`` (mV), ``record_zscore`` (mean and SD of the whole recording, a flat lead becomes 0), ``corpus`` (``mean``, ``std``
               per lead in mV)
     stride  : seconds between the starts of two windows; None: a window's length
@@ -55,6 +56,7 @@ class Segments:
         *,
         fs: float | None = None,
         leads: Sequence[str] = TWELVE,
+        shown: Sequence[str] | None = None,
         scaling: str = "none",
         stride: float | None = None,
         classes: Sequence[LabelClass] | None = None,
@@ -79,6 +81,9 @@ class Segments:
         rows = _rows(store, rows)
         n_samples = store.column("n_samples")[rows]
         plan, self._source_lead, n_stored = _lead_plans(store.column("leads")[rows], self.leads)
+        if shown is not None:
+            hidden = ~np.isin(self.leads, [canonical(name) for name in shown])
+            self._source_lead = np.where(hidden, -1, self._source_lead)
         has_lead = (self._source_lead.max(axis=1, initial=-1) >= 0)[plan]
         long_enough = n_samples >= (self.n_window if self.n_window is not None and short == "drop" else 1)
         self.left_out = {
@@ -110,7 +115,7 @@ class Segments:
         self.n_windows = n_windows
         self._first = np.concatenate([[0], np.cumsum(n_windows)])
         self.classes = None if classes is None else tuple(classes)
-        self.label = None if classes is None else _targets(store, self.rows, tuple(classes))
+        self.label = None if classes is None else targets_of(store, self.rows, tuple(classes))
 
     def __len__(self) -> int:
         return int(self._first[-1])
@@ -403,15 +408,15 @@ def _lead_plans(stored: np.ndarray, wanted: tuple[str, ...]) -> tuple[np.ndarray
     return plan, np.array(table, dtype=np.int64).reshape(len(kinds), len(wanted)), np.array([len(there) for there in leads], dtype=np.int64)
 
 
-def _targets(store: Store, rows: np.ndarray, classes: tuple[LabelClass, ...]) -> np.ndarray:
-    """(row, class) float32; recordings with the same labels are looked up once."""
+def targets_of(store: Store, rows: np.ndarray, classes: Sequence[LabelClass]) -> np.ndarray:
+    """(row, class) float32, NaN where not known; recordings with the same labels are looked up once."""
     from einthoven.sources.vocabulary import targets
 
     kind, kinds = store.label_sets()
     system = store.column("label_system")[rows]
     seen: dict[tuple[int, str | None], int] = {}
     which = np.array([seen.setdefault(key, len(seen)) for key in zip(kind[rows].tolist(), system)], dtype=np.int64)
-    known = [np.asarray(targets(kinds[number], name, classes), dtype=np.float32) for number, name in seen]
+    known = [np.asarray(targets(kinds[number], name, tuple(classes)), dtype=np.float32) for number, name in seen]
     return np.stack(known)[which] if known else np.empty((0, len(classes)), dtype=np.float32)
 
 

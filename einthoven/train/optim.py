@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from einthoven.errors import CheckpointError
+from einthoven.errors import CheckpointError, RecipeError
+from einthoven.models.encoder import Encoder
+from einthoven.train.lars import attach_lars
 from einthoven.train.settings import Optim
 
-_LAYER = re.compile(r"^encoder\.(?:.*\.)?layers\.(\d+)\.")
+_LAYER = re.compile(r"^(?:.*\.)?layers\.(\d+)\.")
 
 
 class LegacyAdam(torch.optim.Optimizer):
@@ -46,39 +48,120 @@ class LegacyAdam(torch.optim.Optimizer):
 
 
 def parameter_groups(module: nn.Module, optim: Optim) -> list[dict[str, Any]]:
-    """Parameters with equal peak learning rate and weight decay, together, with their names.
+    """The parameters that learn, those with equal peak learning rate and weight decay together, with their names.
 
-    With ``layer_decay`` d and n layers named ``encoder.….layers.<i>``, layer i learns at lr * d^(n - i), the last one at
-    lr * d; all of the encoder that is in no layer (front-end, positions, norms around the layers) at lr * d^(n + 1).
-    Source of layer-wise decay: Clark et al., ELECTRA, ICLR 2020.
+    Each of the encoder's stages (``encoder.stages()``, from the input to the top) has a factor on the rate, see
+    ``stage_factors``. All that is not the encoder learns at ``head_lr``, or at the full rate.
+    Raises RecipeError where nothing learns or where the options do not fit the encoder's stages.
     """
-    layers = {int(found[1]) for name, _ in module.named_parameters() if (found := _LAYER.match(name))}
+    stage: dict[str, int] = {}
+    factors: list[float] = []
+    if optim.layer_decay is not None or optim.discriminative is not None:
+        encoder = getattr(module, "encoder", None)
+        if not isinstance(encoder, nn.Module):
+            key = "layer_decay" if optim.layer_decay is not None else "discriminative"
+            raise RecipeError(f"optim.{key}: {type(module).__name__} has no encoder whose stages could learn at rates of their own; leave it away")
+        stage, n_stages = stage_of_each(encoder)
+        factors = stage_factors(optim, n_stages)
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, weight in module.named_parameters():
-        lr = optim.lr if name.startswith("encoder.") else (optim.head_lr or optim.lr)
-        if optim.layer_decay is not None and name.startswith("encoder."):
-            found = _LAYER.match(name)
-            depth_below_head = len(layers) - int(found[1]) if found else len(layers) + 1
-            lr *= optim.layer_decay**depth_below_head
+        if not weight.requires_grad:
+            continue
+        inside = name.startswith("encoder.")
+        lr = optim.lr if inside else (optim.head_lr or optim.lr)
+        if inside and factors:
+            lr *= factors[stage[name.removeprefix("encoder.")]]
         weight_decay = optim.weight_decay if optim.decay_all or weight.ndim >= 2 else 0.0
         group = groups.setdefault((lr, weight_decay), {"params": [], "names": [], "lr": lr, "peak": lr, "weight_decay": weight_decay})
         group["params"].append(weight)
         group["names"].append(name)
+    if not groups:
+        raise RecipeError(f"nothing learns: every parameter of {type(module).__name__} is frozen")
     return list(groups.values())
 
 
+def stage_of_each(encoder: nn.Module) -> tuple[dict[str, int], int]:
+    """The number of the stage, from 0 at the input, in which each of the encoder's parameters stands; and how many stages there are.
+
+    Raises ValueError, naming them, where a parameter stands in no stage or in two, or where a prefix is that of no parameter:
+    a parameter that is forgotten would never learn, and nobody would hear of it.
+    """
+    names = [name for name, _ in encoder.named_parameters()]
+    stages = encoder.stages() if isinstance(encoder, Encoder) else _stages_by_name(names)
+    stage: dict[str, int] = {}
+    for name in names:
+        found = [number for number, prefixes in enumerate(stages) if any(name.startswith(prefix) for prefix in prefixes)]
+        if len(found) != 1:
+            raise ValueError(
+                f"{type(encoder).__name__}.stages(): expected {name} in exactly one stage; it stands in {len(found)} of {len(stages)}"
+            )
+        stage[name] = found[0]
+    empty = [prefix for prefixes in stages for prefix in prefixes if not any(name.startswith(prefix) for name in names)]
+    if empty:
+        raise ValueError(f"{type(encoder).__name__}.stages(): no parameter's name begins with {', '.join(empty)}")
+    return stage, len(stages)
+
+
+def _stages_by_name(names: list[str]) -> list[tuple[str, ...]]:
+    """For a module that is no Encoder and says no stages: all that is in no ``layers.<i>``, then each of these."""
+    layers = {int(found[1]): found[0] for name in names if (found := _LAYER.match(name))}
+    rest = tuple(name for name in names if not _LAYER.match(name))
+    return [*([rest] if rest else []), *((layers[number],) for number in sorted(layers))]
+
+
+def stage_factors(optim: Optim, n_stages: int) -> list[float]:
+    """A factor on the learning rate for each stage of an encoder, from the input to the top.
+
+    layer_decay d  : stage i of n, from 0, has d^(n - i), so that the topmost one learns at d times the head's rate (Clark et
+                     al., ELECTRA, ICLR 2020)
+    discriminative : as it says; ``discriminative_stages`` tells how many stages each factor is for. Without it they are
+                     divided as equally as possible
+
+    Published: (1/256, 1/64, 1/16, 1/4) for xresnet1d after SimCLR, BYOL or SwAV; f² for CPC's convolutions and f for its
+    recurrent layers, f = 0.1; f² for the front-end and the first three of twelve transformer layers, f for the others.
+    Raises RecipeError where there are not as many stages as the options speak of.
+    """
+    if optim.layer_decay is not None:
+        return [optim.layer_decay ** (n_stages - number) for number in range(n_stages)]
+    if optim.discriminative is None:
+        return [1.0] * n_stages
+    factors, counts = optim.discriminative, optim.discriminative_stages
+    if counts is not None and sum(counts) != n_stages:
+        raise RecipeError(f"optim.discriminative_stages={list(counts)} is {sum(counts)} stages; expected the encoder's {n_stages}")
+    if len(factors) > n_stages:
+        raise RecipeError(f"optim.discriminative has {len(factors)} factors; expected as many as the encoder has stages, {n_stages}, or fewer")
+    if counts is not None:
+        return [factor for factor, count in zip(factors, counts, strict=True) for _ in range(count)]
+    return [factors[len(factors) - 1 - (n_stages - 1 - number) * len(factors) // n_stages] for number in range(n_stages)]
+
+
 def build_optimiser(module: nn.Module, optim: Optim) -> torch.optim.Optimizer:
-    """AdamW (fused) or fairseq's Adam over the module's parameter groups; each group knows its ``names`` and ``peak`` rate."""
+    """The optimiser over the module's parameter groups; each group knows its ``names`` and ``peak`` rate."""
     groups = parameter_groups(module, optim)
-    if optim.name == "adam_legacy":
-        return LegacyAdam(groups, optim.lr, optim.betas, optim.eps, optim.weight_decay)
-    return torch.optim.AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps, weight_decay=optim.weight_decay, fused=True)
+    moments: dict[str, Any] = {"lr": optim.lr, "betas": optim.betas, "eps": optim.eps, "weight_decay": optim.weight_decay}
+    optimiser: torch.optim.Optimizer
+    match optim.name:
+        case "adamw":
+            optimiser = torch.optim.AdamW(groups, **moments, fused=True)
+        case "adam":
+            optimiser = torch.optim.Adam(groups, **moments, fused=True)
+        case "adam_legacy":
+            optimiser = LegacyAdam(groups, **moments)
+        case "sgd":
+            optimiser = torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay)
+    if optim.lars is not None:
+        attach_lars(optimiser, optim.lars, optim.lars_clip)
+    return optimiser
 
 
-def set_rate(optimiser: torch.optim.Optimizer, factor: float) -> None:
-    """Every group at its peak learning rate times ``factor``."""
+def set_rate(optimiser: torch.optim.Optimizer, factor: float, momentum: float | None = None) -> None:
+    """Every group at its peak learning rate times ``factor``; and at this momentum (the first of an Adam's betas), where one is given."""
     for group in optimiser.param_groups:
         group["lr"] = group["peak"] * factor
+        if momentum is not None and "betas" in group:
+            group["betas"] = (momentum, group["betas"][1])
+        elif momentum is not None:
+            group["momentum"] = momentum
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -110,7 +193,7 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tenso
     saved = [group["names"] for group in facts["groups"]]
     if saved != [group["names"] for group in optimiser.param_groups]:
         raise CheckpointError(
-            "the checkpoint's parameter groups are not those of the run: resume with the run's own recipe (optim.layer_decay, optim.head_lr)"
+            "the checkpoint's parameter groups are not those of the run: resume with the run's own recipe (optim.layer_decay, optim.discriminative, optim.head_lr)"
         )
     state: dict[str, dict[str, Any]] = {}
     for name, numbers in facts["numbers"].items():

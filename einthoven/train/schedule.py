@@ -14,7 +14,7 @@ from einthoven.train.settings import Schedule
 def factor(schedule: Schedule, n: int, total: int, epoch: int = 1) -> float:
     """The factor in force for the update that follows ``n`` finished ones.
 
-    total : updates of the whole run (tri_stage's phases, cosine)
+    total : updates of the whole run (tri_stage's phases, the cosines, one_cycle)
     epoch : the epoch of that update, from 1 (fixed)
     """
     match schedule.name:
@@ -26,8 +26,21 @@ def factor(schedule: Schedule, n: int, total: int, epoch: int = 1) -> float:
             return step(schedule, n)
         case "cosine":
             return cosine(schedule, n, total)
+        case "warmup_cosine":
+            return warmup_cosine(schedule, n, total)
+        case "one_cycle":
+            start = 1 / 25 if schedule.warmup_from is None else schedule.warmup_from
+            return _cycle(schedule, n, total, start, 1.0, 1 / 250_000 if schedule.final is None else schedule.final)
         case "tri_stage":
             return tri_stage(schedule, n, total)
+
+
+def momentum(schedule: Schedule, n: int, total: int) -> float | None:
+    """The momentum in force for the update that follows ``n`` finished ones; None: the optimiser's own."""
+    if schedule.name != "one_cycle" or schedule.momentum is None:
+        return None
+    ends, peak = schedule.momentum
+    return _cycle(schedule, n, total, ends, peak, ends)
 
 
 def _rise(schedule: Schedule, n: int) -> float:
@@ -60,6 +73,34 @@ def cosine(schedule: Schedule, n: int, total: int) -> float:
     lowest = schedule.final or 0.0
     share = min(1.0, (n - schedule.warmup) / max(1, total - 1 - schedule.warmup))
     return lowest + (1 - lowest) * (1 + math.cos(math.pi * share)) / 2
+
+
+def warmup_cosine(schedule: Schedule, n: int, total: int) -> float:
+    """Linear rise from ``warmup_from`` (0) to 1 at the last warm-up update, then half a cosine that would reach ``final`` (0) after the last one.
+
+    The closed form with which SimCLR, BYOL and SwAV were trained on ECGs (Mehari and Strodthoff, 2022). Beyond ``total``
+    theirs rises again; here it stays at ``final``.
+    """
+    start, lowest = schedule.warmup_from or 0.0, schedule.final or 0.0
+    if n < schedule.warmup:
+        return start + (1 - start) * n / max(1, schedule.warmup - 1)
+    share = min(1.0, (n - schedule.warmup) / max(1, total - schedule.warmup))
+    return lowest + (1 - lowest) * (1 + math.cos(math.pi * share)) / 2
+
+
+def _cycle(schedule: Schedule, n: int, total: int, start: float, peak: float, end: float) -> float:
+    """Half a cosine from start to peak over the first share of the updates, another one from there to end, which stands after the last.
+
+    Source: one-cycle (Smith, 2018) as in fastai 1, with which the PTB-XL benchmark was trained.
+    """
+
+    def between(a: float, b: float, share: float) -> float:
+        return b + (a - b) * (1 + math.cos(math.pi * share)) / 2
+
+    rise = int(total * schedule.peak_at)
+    if n < rise:
+        return between(start, peak, n / rise)
+    return between(peak, end, min(1.0, (n - rise) / max(1, total - rise)))
 
 
 def tri_stage(schedule: Schedule, n: int, total: int) -> float:

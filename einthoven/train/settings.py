@@ -12,23 +12,63 @@ class Optim(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["adamw", "adam_legacy"] = Field(
-        "adamw", description="adamw, or adam_legacy: fairseq's, with eps inside the bias correction"
+    name: Literal["adamw", "adam", "adam_legacy", "sgd"] = Field(
+        "adamw",
+        description="adamw; adam (weight decay as a part of the gradient); adam_legacy (fairseq's, with eps inside the bias correction); sgd",
     )
     lr: float = Field(5e-5, gt=0, description="peak learning rate")
-    betas: tuple[float, float] = Field((0.9, 0.98), description="decay of the two moments")
+    betas: tuple[float, float] = Field((0.9, 0.98), description="decay of the two moments of adam, adamw and adam_legacy")
     eps: float = Field(1e-6, ge=0, description="added to the root of the second moment")
-    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    weight_decay: float = Field(0.01, ge=0, description="weight decay; decoupled from the gradient in adamw and adam_legacy")
     decay_all: bool = Field(
         True, description="weight decay on norms, biases and vectors too, as in fairseq; false: on matrices and kernels alone"
     )
     layer_decay: float | None = Field(None, gt=0, le=1, description="learning rate of each encoder layer relative to the one above it")
     head_lr: float | None = Field(None, gt=0, description="peak learning rate of all that is not the encoder; default: lr")
+    discriminative: tuple[float, ...] | None = Field(
+        None,
+        min_length=1,
+        description="factors on the learning rate of the encoder's stages, from the input to the top; where there are fewer factors than "
+        "stages, each is for equally many",
+    )
+    discriminative_stages: tuple[int, ...] | None = Field(
+        None, description="how many stages each factor of discriminative is for, where not equally many, e.g. [4, 9]"
+    )
+    lars: float | None = Field(
+        None, gt=0, description="LARS: trust coefficient with which each weight's gradient is scaled to the weight's norm; none: off"
+    )
+    lars_clip: bool = Field(True, description="LARS: never lengthen a gradient; false: as in SwAV")
 
     @model_validator(mode="after")
     def _betas(self) -> Optim:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas: expected two numbers from 0 to below 1, got {self.betas}")
+        return self
+
+    @model_validator(mode="after")
+    def _every_key_counts(self) -> Optim:
+        if self.momentum != 0.9 and self.name != "sgd":
+            raise ValueError(f"momentum is sgd's, the optimiser is {self.name}: set betas, or leave it away")
+        if not self.lars_clip and self.lars is None:
+            raise ValueError("lars_clip belongs to lars: set lars to its trust coefficient (0.02; SwAV: 0.001), or leave it away")
+        return self
+
+    @model_validator(mode="after")
+    def _stages(self) -> Optim:
+        if self.discriminative is None:
+            if self.discriminative_stages is not None:
+                raise ValueError("discriminative_stages says how many stages each factor of discriminative is for: set discriminative too")
+            return self
+        if self.layer_decay is not None:
+            raise ValueError("layer_decay and discriminative both set the rates of the encoder's stages: give one of them")
+        if min(self.discriminative) <= 0:
+            raise ValueError(f"discriminative: expected factors above 0, got {self.discriminative}; to freeze an encoder set frozen")
+        counts = self.discriminative_stages
+        if counts is not None and (len(counts) != len(self.discriminative) or min(counts) < 1):
+            raise ValueError(
+                f"discriminative_stages: expected a number above 0 for each of the {len(self.discriminative)} factors of discriminative, got {counts}"
+            )
         return self
 
 
@@ -38,8 +78,10 @@ SCHEDULE_KEYS: dict[str, tuple[str, ...]] = {
     "tri_stage": ("hold", "fall", "final"),
     "step": ("period", "decay", "final"),
     "cosine": ("final",),
+    "warmup_cosine": ("final",),
+    "one_cycle": ("peak_at", "momentum", "final"),
 }
-"""The keys that a schedule uses beside the warm-up, which all have."""
+"""The keys that a schedule uses beside the warm-up, which all but one_cycle have."""
 
 
 class Schedule(BaseModel):
@@ -47,22 +89,28 @@ class Schedule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["constant", "fixed", "tri_stage", "step", "cosine"] = Field(
-        "constant", description="constant; fixed (per epoch); tri_stage (rise, hold, exponential fall); step; cosine"
+    name: Literal["constant", "fixed", "tri_stage", "step", "cosine", "warmup_cosine", "one_cycle"] = Field(
+        "constant",
+        description="constant; fixed (per epoch); tri_stage (rise, hold, exponential fall); step; cosine; warmup_cosine (that of SimCLR and "
+        "SwAV on ECGs: begins at 0); one_cycle (fastai's)",
     )
     warmup: int = Field(0, ge=0, description="updates over which the rate rises; with tri_stage see phases")
     warmup_from: float | None = Field(
-        None, ge=0, le=1, description="factor at the first update; default: 1/warmup (tri_stage: 0.01, step: 0)"
+        None, ge=0, le=1, description="factor at the first update; default: 1/warmup (tri_stage: 0.01, step and warmup_cosine: 0, one_cycle: 1/25)"
     )
     phases: tuple[float, float, float] | None = Field(None, description="tri_stage: shares of rise, hold and fall in all updates")
     hold: int = Field(0, ge=0, description="tri_stage without phases: updates at the peak")
     fall: int = Field(0, ge=0, description="tri_stage without phases: updates from the peak to final")
-    final: float | None = Field(None, ge=0, le=1, description="lowest factor, at the end of tri_stage (0.01), cosine (0) or step (0)")
+    final: float | None = Field(None, ge=0, le=1, description="lowest factor, at the end of tri_stage (0.01), cosine, warmup_cosine, step (0) or one_cycle (1/250000)")
     per_epoch: tuple[float, ...] = Field((1.0,), min_length=1, description="fixed: factors of the first epochs, the last one stays")
     shrink_from: int | None = Field(None, ge=1, description="fixed: first epoch (from 1) from which the rate shrinks every epoch")
     shrink: float = Field(0.1, gt=0, le=1, description="fixed: factor of each shrinking")
     period: int = Field(25_000, ge=1, description="step: updates between two falls")
     decay: float = Field(0.5, gt=0, le=1, description="step: factor of each fall")
+    peak_at: float = Field(0.3, ge=0, le=1, description="one_cycle: share of the updates in which the rate rises")
+    momentum: tuple[float, float] | None = Field(
+        (0.95, 0.85), description="one_cycle: the momentum (sgd's, or the first of betas) at both ends and at the peak; none: the optimiser's own"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Schedule:
@@ -81,6 +129,10 @@ class Schedule(BaseModel):
             raise ValueError(
                 f"{', '.join(changed)}: the schedule {self.name} does not use {'it' if len(changed) == 1 else 'them'}; leave away"
             )
+        if self.name == "one_cycle" and self.warmup:
+            raise ValueError("one_cycle rises by itself: leave warmup away, and set peak_at, the share of the updates in which it rises")
+        if self.momentum is not None and not all(0 <= value < 1 for value in self.momentum):
+            raise ValueError(f"momentum: expected two numbers from 0 to below 1, got {self.momentum}")
         if self.name == "tri_stage" and self.final == 0:
             raise ValueError("tri_stage falls exponentially and never reaches 0: expected final > 0")
         return self

@@ -12,11 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from einthoven.augment import Pipeline, RandomLeadMask
+from einthoven.augment import VCG, Pipeline, RandomLeadMask
 from einthoven.models import SIZES, ECGTransformer
-from einthoven.objectives import CMSC, W2V, W2VCMSC, Objective
+from einthoven.models.cpc import CPCEncoder
+from einthoven.models.vit1d import PRESETS, ViT1D
+from einthoven.objectives import BYOL, CMLC, CMSC, CMSMLC, CPC, JEPA, MAE, W2V, W2VCMSC, MoCo, Objective, SimCLR, SwAV, ThreeKG
 
 MASKED = {"n_negatives": 5, "final_dim": 8, "latent_vars": 6, "mask": {"length": 4}}
+
+SWAV = {"small": 2, "prototypes": 6, "projection": (32, 8), "queue": 12, "queue_from": 1}
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,16 @@ def transformer(**changes: Any) -> ECGTransformer:
     return ECGTransformer(**{**SIZES["tiny"], "dim": 32, "depth": 1, "ffn": 64, **changes})
 
 
+def recurrent() -> CPCEncoder:
+    """The CPC encoder, with a frame per 16 samples."""
+    return CPCEncoder(features=(16, 24), kernels=(10, 4), strides=(4, 4), dim=32, depth=1)
+
+
+def patches(name: str) -> ViT1D:
+    """A vision transformer with 16 patches in a row's 320 samples."""
+    return ViT1D(**{**PRESETS[name], "dim": 32, "patch": 20})
+
+
 def lead_masks() -> Pipeline:
     """Some augmentation, for objectives that make views."""
     return Pipeline([RandomLeadMask(p=0.3, at_least=4)])
@@ -53,7 +67,21 @@ def lead_masks() -> Pipeline:
 CASES: dict[str, Case] = {
     "w2v": Case(lambda: W2V(transformer(), cross_sample_negatives=4, **MASKED), falls_to=0.8),
     "cmsc": Case(lambda: CMSC(transformer()), padded=False),
+    "cmlc": Case(lambda: CMLC(transformer(), n_leads=3), floor=1.155, updates=100),  # a row of the person with four has four positives
+    "cmsmlc": Case(lambda: CMSMLC(transformer(), n_leads=3), floor=0.462),
+    "3kg": Case(lambda: ThreeKG(transformer(), augment=Pipeline([VCG()]))),
     "w2v_cmsc": Case(lambda: W2VCMSC(transformer(), channel_mask={"prob": 0.2, "length": 2}, **MASKED), falls_to=0.8),
+    "simclr": Case(lambda: SimCLR(transformer(), projection=(16, 8), temperature=0.1, same_person="left_out", augment=lead_masks())),
+    "byol": Case(lambda: BYOL(transformer(), hidden=32, dim=8, augment=lead_masks())),
+    "swav": Case(lambda: SwAV(transformer(), **SWAV, augment=lead_masks()), falls_to=0.7),
+    # An ECG of the one batch has one or two older keys of its own in the queue: with the one, log(2) is the least.
+    "moco": Case(
+        lambda: MoCo(transformer(), projection=(32, 16), queue=12, momentum=0.9, augment=Pipeline([RandomLeadMask(p=0.1, at_least=4)])),
+        floor=0.69,
+    ),
+    "cpc": Case(lambda: CPC(recurrent(), steps_ahead=3, n_negatives=6, negatives="batch", head="mlp"), falls_to=0.5),
+    "mae": Case(lambda: MAE(patches("st_mem_tiny"), decoder_dim=32, decoder_depth=1), falls_to=0.9, lr=1e-2),
+    "jepa": Case(lambda: JEPA(patches("vit_tiny"), least_seconds=0.1, guard=2), falls_to=0.6),
 }
 
 

@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 from einthoven.sources import SOURCES
-from einthoven.sources.vocabulary import CLASSES, SCP, SNOMED, LabelClass, own_classes, scp_names, snomed_names, targets
+from einthoven.sources.vocabulary import (
+    CLASSES,
+    SCP,
+    SNOMED,
+    LabelClass,
+    benchmark_part,
+    benchmark_rows,
+    own_classes,
+    scp_names,
+    snomed_names,
+    targets,
+)
 
 
 def test_the_26_classes_stand_in_the_order_of_the_challenges_weights():
@@ -102,3 +113,13 @@ def test_what_scp_codes_say_of_a_recording_its_snomed_codes_say_too(data_root):
     assert (scp == 1).sum() >= len(both) / 2
     assert (snomed[scp == 1] == 1).mean() > 0.95
     assert (snomed[scp == 0] == 0).mean() > 0.95
+
+
+def test_the_benchmark_leaves_out_records_without_a_finding_and_classes_that_are_too_rare():
+    label = np.array([[1, 0, 0], [0, 0, 0], [1, 1, 0], [0, 1, 0], [np.nan] * 3])
+    rows, classes = benchmark_part(label)
+    assert rows.tolist() == [True, False, True, True, False] and classes.tolist() == [True, True, False]
+    np.testing.assert_array_equal(benchmark_rows(label), rows)
+    label[3, 1] = 0  # now the second class has one record: not more than one
+    rows, classes = benchmark_part(label, min_samples=1)
+    assert rows.tolist() == [True, False, True, False, False] and classes.tolist() == [True, False, False]

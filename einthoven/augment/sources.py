@@ -1,0 +1,77 @@
+"""Disturbances in mV, from few sources onto all leads: one course of time with a gain per lead, or noise mixed over leads.
+
+The electrodes are what is disturbed, so the limb leads are not free: with I and II, the disturbances of III, aVR, aVL and aVF
+follow. Mixing gains and matrices instead of signals makes the laws cost nothing; the sum is that of ``add_millivolts``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from einthoven.augment.augment import LIMB_LAWS
+
+
+@lru_cache(maxsize=64)
+def free_leads(leads: tuple[str, ...], limb_laws: bool) -> tuple[int, ...]:
+    """Rows of the leads that are disturbed for themselves: all, but those that follow from I and II where these are there."""
+    bound = LIMB_LAWS if limb_laws and "I" in leads and "II" in leads else {}
+    return tuple(row for row, lead in enumerate(leads) if lead not in bound)
+
+
+@lru_cache(maxsize=64)
+def _mixing(leads: tuple[str, ...], limb_laws: bool) -> Tensor:
+    free = free_leads(leads, limb_laws)
+    mix = torch.zeros(len(leads), len(free))
+    for row, lead in enumerate(leads):
+        if row in free:
+            mix[row, free.index(row)] = 1.0
+        else:
+            mix[row, free.index(leads.index("I"))], mix[row, free.index(leads.index("II"))] = LIMB_LAWS[lead]
+    return mix
+
+
+def mixing(leads: Sequence[str], limb_laws: bool, like: Tensor) -> Tensor:
+    """What each lead gets of the free ones: (lead, free lead), of ``like``'s type and on its device."""
+    return _mixing(tuple(leads), limb_laws).to(like)
+
+
+def add_course(batch: Mapping[str, Any], course: Tensor, gain: Tensor, leads: Sequence[str], *, limb_laws: bool = True) -> Tensor:
+    """The batch's ECG plus one course of time per row, in each lead with its gain: (batch, lead, time).
+
+    course : (batch, time); gain : (batch, free lead), their product in mV. Free leads are those of ``free_leads``
+    """
+    ecg, scale = batch["ecg"], batch.get("scale")
+    gain = gain.to(ecg) @ mixing(leads, limb_laws, ecg).mT
+    if scale is not None:
+        gain = gain / scale
+    return torch.addcmul(ecg, gain[:, :, None], course.to(ecg)[:, None, :])
+
+
+def add_noise(batch: Mapping[str, Any], noise: Tensor, amplitude: Tensor, mix: Tensor) -> Tensor:
+    """The batch's ECG plus sources of noise, mixed over the leads: (batch, lead, time).
+
+    noise     : (batch, source, time) standard normal
+    amplitude : (batch, source) or (batch, 1) in mV
+    mix       : (lead, source) what each lead gets of each
+    """
+    ecg, scale = batch["ecg"], batch.get("scale")
+    weight = amplitude.to(ecg)[:, None, :] * mix
+    if scale is not None:
+        weight = weight / scale[:, :, None]
+    return torch.baddbmm(ecg, weight.expand(ecg.shape[0], *mix.shape), noise.to(ecg))
+
+
+def between(drawn: Tensor, smallest: float, largest: float) -> Tensor:
+    """Uniform numbers in [0, 1) as numbers in [smallest, largest)."""
+    return smallest + (largest - smallest) * drawn
+
+
+def check_range(what: str, smallest: float, largest: float, least: float = 0.0, most: float = float("inf")) -> None:
+    """Raises ValueError unless least <= smallest <= largest <= most."""
+    if not least <= smallest <= largest <= most:
+        raise ValueError(f"expected {what} as {least:g} <= smallest <= largest <= {most:g}; got {smallest:g} and {largest:g}")

@@ -1,0 +1,115 @@
+"""What a comparison is: methods, encoders, protocols, and the budget that each of them gets. Imports no torch."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from einthoven.errors import RecipeError
+
+PROTOCOLS = ("probe", "linear", "attention", "head_first", "full", "lora")
+FROZEN = ("probe", "linear", "attention")
+"""Protocols in which the encoder stays as it was pretrained."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+
+class Method(_Frozen):
+    """A line of the table: a pretraining recipe, and what is special about it here."""
+
+    recipe: str = Field(description="a pretraining recipe")
+    name: str | None = Field(None, description="what the table calls it; by default the recipe's name")
+    encoders: tuple[str, ...] | None = Field(None, description="its encoders; by default the grid's")
+    set: tuple[str, ...] = Field((), description="key=value that differ from the recipe")
+
+    @property
+    def title(self) -> str:
+        return self.name or self.recipe
+
+
+class Budget(_Frozen):
+    """What every run gets, whatever its method."""
+
+    steps: int = Field(gt=0, description="updates")
+    batch: int = Field(64, gt=0, description="windows per update (a pair of segments is two); views of a window are not counted")
+    lr: tuple[float, ...] = Field((1e-3,), min_length=1, description="learning rates that are tried, all of them by every method")
+
+    @field_validator("lr", mode="before")
+    @classmethod
+    def _lr(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int | float) else value
+
+
+class Grid(_Frozen):
+    """A comparison. ``einthoven bench GRID data=STORE`` takes its name or a YAML file."""
+
+    name: str = Field(description="of the comparison")
+    methods: tuple[Method, ...] = Field(min_length=1, description="recipes, or {recipe, name, encoders, set}")
+    encoders: tuple[str, ...] = Field(("tiny",), min_length=1, description="encoders on which every method is tried that can use them")
+    protocols: tuple[Literal["probe", "linear", "attention", "head_first", "full", "lora"], ...] = Field(
+        ("probe",),
+        min_length=1,
+        description="how encoders are judged. probe: logistic regression on frozen vectors, its penalty chosen on validation; the others are those of finetune",
+    )
+    pretraining: Budget = Field(Budget(steps=1000), description="of every pretraining run")
+    finetuning: Budget = Field(Budget(steps=500), description="of every run of another protocol than probe")
+    seeds: tuple[int, ...] = Field((1,), min_length=1, description="every line of the table is run once for each")
+    label_shares: tuple[float, ...] = Field((1.0,), min_length=1, description="shares of the training persons whose labels are used")
+    classes: str | tuple[str, ...] = Field("auto", description="classes of the labels, as in finetune")
+    unlabelled: Literal["negative", "leave_out"] = Field("negative", description="as in finetune: recordings with none of the classes")
+    min_positives: int = Field(10, ge=1, description="classes with fewer positive test recordings are left out, and that is said")
+    bootstrap: int = Field(1000, ge=100, description="draws of persons behind the intervals and differences")
+    set: tuple[str, ...] = Field((), description="key=value for every run, such as seconds=2.5 or leads=[I, II]")
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _methods(cls, value: Any) -> Any:
+        return tuple({"recipe": one} if isinstance(one, str) else one for one in value) if isinstance(value, list | tuple) else value
+
+    @field_validator("encoders", "protocols", "seeds", "label_shares", "set", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else (value,)
+
+
+SHIPPED = Path(__file__).parent / "grids"
+
+
+def grid(name: str, overrides: dict[str, Any] | None = None) -> Grid:
+    """A grid by its name among those that are shipped, or from a YAML file, with dotted changes. Raises RecipeError, in one line."""
+    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else SHIPPED / f"{name}.yaml"
+    names = sorted(it.stem for it in SHIPPED.glob("*.yaml"))
+    if not path.exists():
+        close = difflib.get_close_matches(name, names, 1)
+        raise RecipeError(
+            f"there is no grid {name}; there are {', '.join(names)}{f' (did you mean {close[0]}?)' if close else ''}, or give a YAML file"
+        )
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not a YAML file: {str(error).splitlines()[0]}") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: expected the keys of a grid ({', '.join(Grid.model_fields)})")
+    values.setdefault("name", path.stem)
+    for key, value in (overrides or {}).items():
+        part, _, rest = key.partition(".")
+        if rest:
+            values[part] = {**(values.get(part) or {}), rest: value}
+        else:
+            values[part] = value
+    try:
+        return Grid.model_validate(values)
+    except ValidationError as error:
+        problems = []
+        for entry in error.errors():
+            where = ".".join(str(it) for it in entry["loc"])
+            close = difflib.get_close_matches(where, list(Grid.model_fields), 1)
+            hint = f"; did you mean {close[0]}?" if entry["type"] == "extra_forbidden" and close else ""
+            problems.append(f"{where}: {entry['msg'][0].lower()}{entry['msg'][1:]}, got {entry['input']!r}{hint}")
+        raise RecipeError(f"{path.name}: {'; '.join(problems)}") from None

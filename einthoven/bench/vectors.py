@@ -1,0 +1,33 @@
+"""The vector that an encoder makes of each recording: the mean over its windows of the encoder's own pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from einthoven.infer.model import Model
+from einthoven.sources.vocabulary import LabelClass
+from einthoven.store.read import Store
+from einthoven.store.views import Segments
+from einthoven.train.answers import answers
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """vector (record, width), label (record, class) with NaN for unknown, rows (record,) of the store."""
+
+    vector: np.ndarray
+    label: np.ndarray
+    rows: np.ndarray
+
+
+def vectors_of(model: Model, store: Store, rows: np.ndarray, classes: Sequence[LabelClass], unlabelled: str = "negative") -> Vectors:
+    """unlabelled : "negative", or "leave_out": recordings with none of the classes do not take part."""
+    contract = model.contract
+    view = Segments(store, rows, contract.seconds, stride=contract.stride, classes=tuple(classes), **contract.of_view())
+    vector, said, which = answers(model.vectors, view, 64, model.device)
+    label = said["label"]
+    kept = (label == 1).any(axis=1) if unlabelled == "leave_out" else np.ones(len(which), dtype=bool)
+    return Vectors(vector[kept], label[kept], which[kept])
