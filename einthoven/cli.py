@@ -165,12 +165,7 @@ def ingest(
         raise EinthovenError(f"there is no source {source!r}; there are {', '.join(SOURCES)}{nearest(source, SOURCES)}")
     if subset and "subset" not in inspect.signature(SOURCES[source].records).parameters:
         raise EinthovenError(f"--subset: {source} has no named parts; leave it away, or give the folder of the part as PATH")
-    part = None
-    if shards is not None:
-        first, slash, count = shards.partition("/")
-        if not (slash and first.isdigit() and count.isdigit() and 1 <= int(first) <= int(count)):
-            raise EinthovenError(f"--shards: expected i/n with 1 <= i <= n, such as 3/16; got {shards}")
-        part = (int(first) - 1, int(count))
+    part = parts_of(shards)
     options = {"subset": tuple(subset.split(","))} if subset else {}
     with progress_bar("ingesting") as report:
         summary = run(
@@ -220,7 +215,7 @@ def show_store(store: Annotated[Path, typer.Argument(help="a store")]) -> None:
 
 
 def train(
-    names: tuple[str, ...],
+    names: Iterable[str],
     run: Callable[[Any], Any],
     recipe: str | None,
     overrides: list[str] | None,
@@ -235,6 +230,7 @@ def train(
     texts = list(overrides or [])
     if recipe is not None and "=" in recipe:
         texts, recipe = [recipe, *texts], None
+    names = list(names)
     name = recipe or config_name
     if name is None:
         raise EinthovenError(f"which recipe? {', '.join(names)}")
@@ -254,7 +250,10 @@ def train(
 
 @app.command()
 def pretrain(
-    recipe: Annotated[str | None, typer.Argument(help="w2v, w2v_cmsc, w2v_cmsc_rlm, or one of your own", show_default=False)] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="w2v_cmsc_rlm, simclr, cpc, jepa, …: `einthoven methods` lists them; or one of your own", show_default=False),
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="what differs: data=STORE encoder=tiny steps=300 batch=16 …")
     ] = None,
@@ -280,7 +279,10 @@ def pretrain(
 
 @app.command()
 def finetune(
-    recipe: Annotated[str | None, typer.Argument(help="diagnosis, or one of your own", show_default=False)] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="diagnosis, identification, age, …: `einthoven methods` lists them; or one of your own", show_default=False),
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="what differs: data=STORE init=RUN epochs=20 …")
     ] = None,
@@ -300,6 +302,69 @@ def finetune(
         return finetune(resolved, resume=True)
 
     train(FINETUNE, run, recipe, overrides, config_dir, config_name, print_config)
+
+
+@app.command()
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(help="of which to show the options: an objective, an encoder or an augmentation", show_default=False)
+    ] = None,
+) -> None:
+    """What there is: recipes, objectives, encoders, augmentations, protocols; with a name, its options and what they mean."""
+    from einthoven.report.methods import everything, options_table
+
+    for table in everything() if name is None else [options_table(name)]:
+        print_rich(table)
+
+
+@app.command()
+def bench(
+    grid: Annotated[str, typer.Argument(help="what to compare: all, quick, or a YAML file of your own (--print-config shows its keys)")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="data=STORE [KEY=VALUE]...",
+            help="data, run, device, workers; and keys of the grid: pretraining.steps=2000 seeds=[1, 2, 3] …",
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="lines of the table that are worked on at once")] = 1,
+    devices: Annotated[str | None, typer.Option(help="one for each job in turn: cuda:0,cuda:1")] = None,
+    shards: Annotated[
+        str | None, typer.Option(help="i/n: work on every n-th line from the i-th on (a job array); the last one writes the table")
+    ] = None,
+    print_config: PrintConfig = False,
+) -> None:
+    """A fair table: methods × encoders × protocols on one store, with equal budgets, intervals and paired differences.
+
+    einthoven bench quick data=STORE run=bench/quick
+
+    Rows for an untrained encoder and for training from labels alone are always there. Stopped and run again, it goes on.
+    """
+    from einthoven.bench.grid import grid as compose_grid
+    from einthoven.bench.grid import show_grid
+    from einthoven.recipes.compose import parse
+
+    changes = parse(overrides or [])
+    data, folder = changes.pop("data", None), changes.pop("run", None)
+    device, workers = str(changes.pop("device", "auto")), int(changes.pop("workers", 0))
+    wanted = compose_grid(grid, changes)
+    if print_config:
+        print(show_grid(wanted))
+        return
+    if data is None:
+        raise EinthovenError("compare on what? add data=STORE")
+    part = parts_of(shards)
+    from einthoven.bench.run import bench as run
+    from einthoven.bench.work import Place
+    from einthoven.report.bench import on_terminal
+
+    place = Place(Path(str(folder or f"bench/{wanted.name}")), Path(str(data)), device, workers)
+    with progress_bar("comparing") as report:
+        table = run(wanted, place, jobs=jobs, devices=devices.split(",") if devices else (), shards=part, progress=report)
+    if table is not None:
+        for section in on_terminal(table):
+            print_rich(section)
+        print(f"table: {place.folder / 'table.md'}, {place.folder / 'table.csv'}; report: {place.folder / 'report.html'}")
 
 
 @app.command()
@@ -413,6 +478,16 @@ def demo(
 
     report = demo(folder, seed=seed, workers=cores())
     print(f"report: {report}")
+
+
+def parts_of(shards: str | None) -> tuple[int, int] | None:
+    """``--shards 3/16`` as (2, 16)."""
+    if shards is None:
+        return None
+    first, slash, count = shards.partition("/")
+    if not (slash and first.isdigit() and count.isdigit() and 1 <= int(first) <= int(count)):
+        raise EinthovenError(f"--shards: expected i/n with 1 <= i <= n, such as 3/16; got {shards}")
+    return int(first) - 1, int(count)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

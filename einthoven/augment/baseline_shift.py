@@ -62,7 +62,7 @@ class BaselineShift(Augment):
         length = (self.fs * self.seconds * (1 + 0.2 * normal[:, :most])).clamp(min=0)
         if self.n_shifts is None:
             middle, half = (place * n).floor(), 0.5 * length
-            start, end = (middle - half).int(), (middle + half).int()
+            start, end = (middle - half).int(), (middle + half).int() + 1
             # A row with padding has its own real seconds, and as many shifts as suit them.
             allowed = ((self.per_second * n / self.fs + 0.5).int() + 1) * drawn[:, 1:2]
             end = torch.where(torch.arange(most, device=ecg.device) < allowed.int(), end, start)

@@ -113,3 +113,16 @@ def grid(name: str, overrides: dict[str, Any] | None = None) -> Grid:
             hint = f"; did you mean {close[0]}?" if entry["type"] == "extra_forbidden" and close else ""
             problems.append(f"{where}: {entry['msg'][0].lower()}{entry['msg'][1:]}, got {entry['input']!r}{hint}")
         raise RecipeError(f"{path.name}: {'; '.join(problems)}") from None
+
+
+def show_grid(grid: Grid) -> str:
+    """A grid as YAML with the meaning of every key: a file of one's own to begin from."""
+    lines = []
+    for name, field in Grid.model_fields.items():
+        value = grid.model_dump(mode="json", exclude_none=True, exclude_defaults=name == "methods")[name]
+        if name == "methods":
+            value = [one["recipe"] if set(one) == {"recipe"} else one for one in value]
+        lines.append(
+            f"{name}: {yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).removesuffix(chr(10) + '...' + chr(10)).strip()}  # {field.description}"
+        )
+    return "\n".join(lines)

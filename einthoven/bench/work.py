@@ -56,6 +56,7 @@ def do_line(grid: Grid, line: Line, place: Place, say: Say) -> None:
     todo = {what: path for what, path in cells.items() if not path.exists()}
     if not todo:
         return
+    (place.folder / "cells").mkdir(parents=True, exist_ok=True)
     try:
         chosen: Chosen | None = _chosen_pretraining(grid, line, _pretrained(grid, line, place), store, place)
         reason = ""

@@ -65,9 +65,7 @@ _LITERALS = {
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
 
-def read_pickle(
-    data: bytes, names: Mapping[tuple[str, str], Any], persistent: Callable[[Any], Any], *, placeholders: bool = False
-) -> Any:
+def read_pickle(data: bytes, names: Mapping[tuple[str, str], Any], persistent: Callable[[Any], Any], *, placeholders: bool = False) -> Any:
     """The value that a pickle describes.
 
     names        : (module, name) -> what stands for it: a function that is called with the pickle's arguments and checks

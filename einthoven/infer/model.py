@@ -164,7 +164,9 @@ class Model:
                 f"{self.name or 'this model'} answers NaN to {ready.file or ready.record or 'a recording'}: its weights are not finite"
             )
         findings = findings_of(aggregate(windows, self.aggregation), self.classes, self.thresholds)
-        return Prediction(ready.record, ready.file, self.name, findings, ready.steps, notes, windows, self.contract.stride or self.contract.seconds)
+        return Prediction(
+            ready.record, ready.file, self.name, findings, ready.steps, notes, windows, self.contract.stride or self.contract.seconds
+        )
 
     def _run(self, group: Sequence[Ready], function, batch: int) -> list[np.ndarray]:
         """What a function of batches says of each recording's windows."""

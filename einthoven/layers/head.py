@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from einthoven.layers.batch_norm import BatchNorm
 from einthoven.layers.convolution import initialise
 
-ACTIVATIONS = {"relu": F.relu, "elu": F.elu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "elu": F.elu}
 
 
 class ClassifierHead(nn.Module):

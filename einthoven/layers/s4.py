@@ -100,6 +100,12 @@ class SSM(nn.Module):
     low-rank part as P P* (published: P Q with Q = P* at the start): whatever is learnt, the system stays stable.
     """
 
+    log_step: Tensor
+    log_decay: Tensor
+    frequency: Tensor
+    P: Tensor
+    B: Tensor
+
     def __init__(
         self,
         dim: int,

@@ -120,6 +120,25 @@ class Ranking:
         return float(precision_sum[where]), float(self.threshold[where])
 
 
+class Discrimination:
+    """AUROC and average precision of each class and their means over classes: ``Multilabel`` without the rest, in less than half of its time."""
+
+    def __init__(self, probability: np.ndarray, label: np.ndarray):
+        probability, label = check(probability, label)
+        self.rankings = rankings(probability, label)
+
+    def __call__(self, weight: np.ndarray) -> dict[str, np.ndarray]:
+        by_class = [ranking.scores(weight) for ranking in self.rankings]
+        out = {name: np.stack([scores[name] for scores in by_class], axis=1) for name in ("auroc", "auprc")}
+        return out | {f"macro_{name}": mean_over_classes(value) for name, value in out.items()}
+
+
+def rankings(probability: np.ndarray, label: np.ndarray) -> list[Ranking]:
+    """One for each class, of the entries whose label is known."""
+    known = [np.flatnonzero(column) for column in ~np.isnan(label.T)]
+    return [Ranking(probability[rows, at], label[rows, at], rows) for at, rows in enumerate(known)]
+
+
 class Multilabel:
     """Every score of this module for a set of predictions, under any weights of the records.
 
@@ -137,11 +156,7 @@ class Multilabel:
         if np.isnan(self.thresholds).any():
             raise ValueError(f"expected a threshold for each of {self.n_classes} classes; got NaN among {self.thresholds.tolist()}")
         known = ~np.isnan(self.label)
-        self.rankings = [
-            Ranking(self.probability[rows, column], self.label[rows, column], rows)
-            for column in range(self.n_classes)
-            for rows in [np.flatnonzero(known[:, column])]
-        ]
+        self.rankings = rankings(self.probability, self.label)
         rows = np.broadcast_to(np.arange(self.n_records)[:, None], known.shape)
         self.together = Ranking(self.probability[known], self.label[known], rows[known])
         yes, no, says = self.label == 1, self.label == 0, self.probability > self.thresholds

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from einthoven.metrics.bootstrap import Statistic, groups_of
-from einthoven.metrics.multilabel import Multilabel
+from einthoven.metrics.multilabel import Discrimination
 
 _TIE = 1e-12  # differences that are equal but for rounding are equally extreme
 
@@ -23,7 +23,7 @@ def permutation_test(
     second: np.ndarray,
     label: np.ndarray,
     *,
-    score: Callable[[np.ndarray, np.ndarray], Statistic] = Multilabel,
+    score: Callable[[np.ndarray, np.ndarray], Statistic] = Discrimination,
     patient: Sequence | np.ndarray | None = None,
     permutations: int = 1000,
     seed: int = 0,
@@ -31,7 +31,7 @@ def permutation_test(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Two models' probabilities of the same records, (record, class) each -> name of a score -> ``difference`` (first - second) and two-sided ``p``.
 
-    score   : builds a statistic from (probability, label), as ``multilabel.Multilabel`` and ``fmax.SampleCentric`` do
+    score   : builds a statistic from (probability, label), as ``Discrimination``, ``Multilabel`` (everything) and ``fmax.SampleCentric`` do
     patient : (record,) ids; then the answers to all records of a patient are swapped together
     p       : (1 + number of swaps with a difference at least as large) / (1 + swaps in which the score was defined); NaN where it was not defined
 

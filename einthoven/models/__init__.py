@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from einthoven.models import basic_conv1d, convnet, cpc, inception1d, nejedly2021, resnet1d, rnn1d, s4, se_wrn, vanilla_resnet1d, vit1d, xresnet1d
+from einthoven.models import (
+    basic_conv1d,
+    convnet,
+    cpc,
+    inception1d,
+    nejedly2021,
+    resnet1d,
+    rnn1d,
+    s4,
+    se_wrn,
+    vanilla_resnet1d,
+    vit1d,
+    xresnet1d,
+)
 from einthoven.models.ecg_transformer import SIZES, ECGTransformer
 from einthoven.models.encoder import Encoder, Frames
 

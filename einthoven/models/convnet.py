@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -32,7 +32,7 @@ class ConvNet(Encoder):
         fs: float = 500.0,
         *,
         conv_layers: tuple[tuple[int, int, int], ...] = ((256, 2, 2),) * 4,
-        extractor_mode: str = "default",
+        extractor_mode: Literal["default", "layer_norm"] = "default",
         bias: bool = True,
     ):
         convolutions = tuple((int(channels), int(kernel), int(stride)) for channels, kernel, stride in conv_layers)

@@ -42,7 +42,7 @@ class ConvBlocks(nn.ModuleList):
 
     def parts(self) -> list[tuple[nn.Conv1d, BatchNorm | None]]:
         """Each block's convolution and norm."""
-        return [(block[0], block[1] if len(block) > 1 else None) for block in self]  # type: ignore[index, arg-type, misc]
+        return [(block[0], block[1] if len(block) > 1 else None) for block in self]  # type: ignore[index, arg-type]
 
     def n_frames(self, n_samples: Any) -> Any:
         """Frames of a record of this length (a number, or a tensor of numbers)."""

@@ -55,7 +55,8 @@ class Nejedly2021(Encoder):
 
     filters        : width of every layer
     depth          : residual blocks; each makes the signal ``stride`` times shorter, the first convolution too
-    first_kernel, kernel : of the first convolution and of the blocks', in samples, odd
+    first_kernel   : of the first convolution, in samples, odd
+    kernel         : of the blocks' convolutions, in samples, odd
     stride         : of the first convolution and of each block
     bias           : whether convolutions have one
     leadwise       : the same network for each lead alone; a frame then holds the leads' features side by side, lead by lead

@@ -1,7 +1,7 @@
 """Recurrent networks over the samples of an ECG: LSTM and GRU, in one or both directions.
 
 Source: Strodthoff et al., IEEE JBHI 2021. A record's vector is the mean, the maximum and the last of its frames; of a network
-in both directions the last time step stands for both, as published, although the backward one has seen a single sample there.
+in both directions the last time step stands for both, as published, although the backward one has taken a single step there.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from einthoven.layers.convolution import windows
 from einthoven.layers.s4 import Dynamics, S4Layer, tied_dropout
 from einthoven.leads import TWELVE
 from einthoven.models.cpc import ConvBlocks
@@ -69,7 +70,9 @@ class S4Encoder(Encoder):
         tie_dropout: bool = True,
     ):
         if len(kernels) != len(strides):
-            raise ValueError(f"expected a kernel and a stride for each convolution of the stem; got kernels {kernels} and strides {strides}")
+            raise ValueError(
+                f"expected a kernel and a stride for each convolution of the stem; got kernels {kernels} and strides {strides}"
+            )
         super().__init__(leads, fs, dim=dim, samples_per_frame=math.prod(strides))
         self.causal = not bidirectional
         self._config = {
@@ -118,6 +121,10 @@ class S4Encoder(Encoder):
         frames = self.frames(ecg, valid)
         return self.context(frames.tokens, frames.valid)
 
+    def blocks(self) -> list[S4Block]:
+        """The layers, from the stem to the top."""
+        return [layer for layer in self.layers if isinstance(layer, S4Block)]
+
     def stream(self, batch: int = 1) -> S4Stream:
         """Frames while samples come in; in evaluation mode, and not of a bidirectional encoder (ValueError)."""
         return S4Stream(self, batch)
@@ -138,7 +145,7 @@ class S4Stream:
             raise ValueError("expected an encoder in evaluation mode; call encoder.eval() before streaming")
         self.encoder, self.batch = encoder, batch
         with torch.no_grad():
-            self._steppers = [layer.layer.ssm.stepper() for layer in encoder.layers]  # type: ignore[union-attr]
+            self._steppers = [layer.layer.ssm.stepper() for layer in encoder.blocks()]
         self._convolutions = encoder.stem.parts() if isinstance(encoder.stem, ConvBlocks) else [(encoder.stem, None)]
         self.reset()
 
@@ -147,12 +154,15 @@ class S4Stream:
         weight = next(self.encoder.parameters())
         self.states = [weight.new_zeros(self.batch, a.shape[0], a.shape[1]) for a, _, _ in self._steppers]
         self.tails = [weight.new_zeros(self.batch, conv.in_channels, int(conv.padding[0])) for conv, _ in self._convolutions]
+        self.skips = [0] * len(self._convolutions)
 
     @torch.no_grad()
     def push(self, ecg: Tensor) -> Tensor:
         """The next samples, any number of them: (batch, lead, time) -> (batch, frame, dim), with 0 frames where none is complete."""
         if ecg.dim() != 3 or ecg.shape[:2] != (self.batch, len(self.encoder.leads)):
-            raise ValueError(f"expected samples of shape (batch={self.batch}, lead={len(self.encoder.leads)}, time); got {tuple(ecg.shape)}")
+            raise ValueError(
+                f"expected samples of shape (batch={self.batch}, lead={len(self.encoder.leads)}, time); got {tuple(ecg.shape)}"
+            )
         return self._context(self._stem(ecg, last=False))
 
     @torch.no_grad()
@@ -167,9 +177,12 @@ class S4Stream:
         for i, (conv, norm) in enumerate(self._convolutions):
             after = x.new_zeros(x.shape[0], x.shape[1], int(conv.padding[0]) if last else 0)
             x = torch.cat([self.tails[i], x, after], dim=2)
-            n = max(0, (x.shape[2] - conv.kernel_size[0]) // conv.stride[0] + 1)
-            self.tails[i] = x[:, :, n * conv.stride[0] :]
-            if n == 0:
+            skipped = self.skips[i]
+            done = skipped + conv.stride[0] * windows(x.shape[2] - skipped, conv.kernel_size[0], conv.stride[0])
+            # A stride longer than its kernel leaves samples out, some of which may be still to come. A copy: a view would hold all samples.
+            self.skips[i], self.tails[i] = max(0, done - x.shape[2]), x[:, :, done:].clone()
+            x = x[:, :, skipped:]
+            if done == skipped:
                 x = x.new_zeros(x.shape[0], conv.out_channels, 0)
                 continue
             x = F.conv1d(x, conv.weight, conv.bias, conv.stride)
@@ -180,10 +193,10 @@ class S4Stream:
     def _context(self, tokens: Tensor) -> Tensor:
         """Each frame through all layers before the next."""
         out = tokens.new_empty(tokens.shape[0], tokens.shape[1], self.encoder.dim)
+        blocks = self.encoder.blocks()
         for t in range(tokens.shape[1]):
             x = tokens[:, t]
-            for i, layer in enumerate(self.encoder.layers):
-                assert isinstance(layer, S4Block)
+            for i, layer in enumerate(blocks):
                 y, self.states[i] = layer.layer.step(x, self.states[i], self._steppers[i])
                 x = layer.norm(x + y)
             out[:, t] = x

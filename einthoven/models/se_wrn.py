@@ -73,9 +73,9 @@ class SEWRN(Encoder):
     """``encoder(ecg, valid)``: (batch, lead, time), (batch, time) bool -> (batch, frame, dim); a record's vector is their maximum over time.
 
     filters  : width of the first convolution, then of each group; each group halves the time
-    blocks   : per group
+    blocks   : how many a group has
     widening_factor : factor of the groups' widths
-    kernel   : of every convolution, in samples, odd
+    kernel   : taps of every convolution, odd
     ratio    : of a group's width to the inner layer that weighs channels
     dropout  : between a block's convolutions
     bias     : whether the first convolution has one

@@ -94,13 +94,13 @@ class CMLC(Objective):
     """Contrastive multi-lead coding: different leads of one person attract, those of other persons repel. Without a projection.
 
     temperature : of the cosines
-    n_leads     : leads that are compared at a step, drawn anew for each and the same for all rows; 0: all (the paper has four)
+    n_leads     : leads that are compared at a step, drawn anew for each and the same for all rows; 0: all. The paper has four, always the same
     eps         : least norm in a cosine
 
     Persons are patients, negatives come from all processes, and the loss has weight per row.
     """
 
-    def __init__(self, encoder: Encoder, *, temperature: float = 0.1, n_leads: int = 0, eps: float = 1e-8):
+    def __init__(self, encoder: Encoder, *, temperature: float = 0.1, n_leads: int = 4, eps: float = 1e-8):
         super().__init__()
         if n_leads < 0 or n_leads == 1:
             raise ValueError(f"expected n_leads, the leads that are compared with each other, to be 2 or more, or 0 for all; got {n_leads}")
@@ -123,7 +123,7 @@ class CMSMLC(Objective):
     """Contrastive multi-segment multi-lead coding: leads of both segments of a pair attract, all those of other persons repel.
 
     temperature : of the cosines
-    n_leads     : leads that are compared at a step, drawn anew for each and the same for all rows; 0: all (the paper has four)
+    n_leads     : leads that are compared at a step, drawn anew for each and the same for all rows; 0: all. The paper has four, always the same
     eps         : least norm in a cosine
 
     A view is a lead of one segment, so that a pair of views differs in the lead, in the segment, or in both. Otherwise as CMLC.
@@ -131,7 +131,7 @@ class CMSMLC(Objective):
 
     view = "pairs"
 
-    def __init__(self, encoder: Encoder, *, temperature: float = 0.1, n_leads: int = 0, eps: float = 1e-8):
+    def __init__(self, encoder: Encoder, *, temperature: float = 0.1, n_leads: int = 4, eps: float = 1e-8):
         super().__init__()
         if n_leads < 0:
             raise ValueError(f"expected n_leads, the leads that are compared with each other, to be 1 or more, or 0 for all; got {n_leads}")

@@ -99,8 +99,9 @@ class JEPA(Objective):
     block_share     : least and largest share of the time in one block, drawn for each batch ("blocks")
     context_share   : least and largest share of the time in the one block that is seen, less what is predicted (covered, "blocks")
     least_seconds   : shortest run of hidden patches, and shortest context
-    predictor_dim, predictor_depth, predictor_heads : of the predictor; None: half of the encoder's width, its depth and heads;
-                      one block of 64 a head where hidden patches are covered
+    predictor_dim   : width of the predictor; None: half of the encoder's, or, where hidden patches are covered, all of it
+    predictor_depth : its blocks; None: as many as the encoder has, or one
+    predictor_heads : its heads; None: as many as the encoder has, or one for every 64 of its width
     loss            : "l1" or "smooth_l1" (its bend at 1); None: l1 where they are left out, smooth_l1 where they are covered
     target_norm     : "none", or "layer_norm": each target to mean 0 and variance 1 over its features; None: as the loss, none or layer_norm
     momentum, momentum_end : share of the copy that stays at an update, at the beginning of the run and at its end, on a line between
@@ -117,7 +118,7 @@ class JEPA(Objective):
     ``relative_to_place``, the loss over that of answering with the mean vector, and with the mean of all records at the place.
 
     Raises Collapsed where, at a look, target_spread is under 0.1, record_spread under 0.003, or (target_norm=none) the
-    target's size under 0.01; RecipeError for windows of too few frames; ValueError for options that mean nothing.
+    target's size under 0.01, and under half of what it was at the first update; RecipeError for windows of too few frames; ValueError for options that mean nothing.
 
     Published otherwise: with S4 the predictor is another S4 layer and the target goes through its average too; here a block of
     attention predicts, and the target is the encoder's. SH draws each block's length for itself, here a batch has one. The
@@ -178,6 +179,8 @@ class JEPA(Objective):
         self.predictor = Predictor(encoder.dim, width, heads, depth, bias="none" if leaves_out else "all", encoder_depth=encoder_depth)
         # What asks (left out: in the predictor), or what covers (before the encoder's context).
         self.hidden_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(width if leaves_out else encoder.dim), std=0.02))
+        self.register_buffer("begun", torch.full((3,), float("nan")))  # what the first look of the run saw
+        self.begun: Tensor
         self._looked: Tensor | None = None
 
     @property
@@ -283,6 +286,7 @@ class JEPA(Objective):
                 looked = self._look(raw, target, loss, predicted, counted, asked, over_processes=moment.rows(n_batch) != n_batch)
         if self.training and moment.rows(n_batch) > 1:  # a single record is its own mean
             self._looked = torch.stack([looked["target_spread"], looked["record_spread"], looked["target_size"]])
+            self.begun.copy_(torch.where(self.begun.isnan(), self._looked.to(self.begun.dtype), self.begun))
         return Step(loss, {"jepa": loss.detach(), **looked}, weight=float(n_batch))
 
     # ------------------------------------------------------------------------------------------------ has it collapsed?
@@ -352,10 +356,16 @@ class JEPA(Objective):
 
     def _refuse_collapse(self, step: int) -> None:
         assert self._looked is not None
-        spread, of_records, size = self._looked.tolist()
-        found = [f"target_spread is {spread:.2g} (least {LEAST_SPREAD})"] * (spread < LEAST_SPREAD)
-        found += [f"record_spread is {of_records:.2g} (least {LEAST_RECORD_SPREAD})"] * (of_records < LEAST_RECORD_SPREAD)
-        found += [f"target_size is {size:.2g} (least {LEAST_SIZE})"] * (self.target_norm == "none" and size < LEAST_SIZE)
+        floors = {"target_spread": LEAST_SPREAD, "record_spread": LEAST_RECORD_SPREAD, "target_size": LEAST_SIZE}
+        if self.target_norm == "layer_norm":  # which makes the size meaningless
+            del floors["target_size"]
+        values = zip(floors.items(), self._looked.tolist(), self.begun.tolist())
+        # Some encoders begin under a floor: a recurrent one at random weights gives nearly its biases, whatever comes.
+        found = [
+            f"{name} is {value:.2g} (least {floor}, at first {begun:.2g})"
+            for (name, floor), value, begun in values
+            if value < min(floor, begun / 2)
+        ]
         if found:
             raise Collapsed(
                 f"jepa's targets have collapsed at step {step}: {', '.join(found)}; they say nothing about the ECG any more. Lower optim.lr, "

@@ -21,23 +21,33 @@ from einthoven.models.encoder import Encoder
 from einthoven.objectives.objective import Augmentation, Objective, stack_views, views_of
 from einthoven.objectives.step import Moment, Step
 
+_LEAST = 1e-30
+"""Of a sum that is divided by: a prototype that no row is near."""
+
 
 def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3, counted: Tensor | None = None) -> Tensor:
     """Soft assignments that share the prototypes evenly among the rows, by Sinkhorn and Knopp's alternating normalisation.
 
     scores  : (row, prototype)
     epsilon : how soft: smaller is harder
-    counted : (row,) bool; rows that are not True do not take part: what they get has no meaning. None: all do
+    counted : (row,) bool; rows that are not True do not take part, and get zeros. None: all do
     returns : (row, prototype), each row of sum 1; each prototype's sum is about row / prototype, the nearer the more iterations
 
-    Computed by logarithms, so that no small ``epsilon`` overflows. Constant factors of the published form cancel.
+    A factor per row and one per prototype are all that changes from one iteration to
+    the next; each row is taken relative to its largest score, so that no small ``epsilon`` overflows.
     """
     logs = scores / epsilon
+    if counted is not None:
+        logs = logs.masked_fill(~counted[:, None], float("-inf"))
+    largest = logs.amax(dim=1).clamp(min=torch.finfo(logs.dtype).min)  # a row that is not counted has none
+    share = (logs - largest[:, None]).exp()
+    there = torch.ones_like(largest) if counted is None else counted.to(largest.dtype)
+    of_row, of_prototype = there * (largest - largest.amax()).exp(), torch.ones_like(share[0])
+    rows_each = there.sum() / share.shape[1]
     for _ in range(iterations):
-        there = logs if counted is None else logs.masked_fill(~counted[:, None], float("-inf"))
-        logs = logs - there.logsumexp(dim=0, keepdim=True)
-        logs = logs - logs.logsumexp(dim=1, keepdim=True)
-    return logs.exp()
+        of_prototype = rows_each / (share.T @ of_row).clamp(min=_LEAST)
+        of_row = there / (share @ of_prototype).clamp(min=_LEAST)
+    return share * of_prototype * of_row[:, None]
 
 
 def swav_loss(scores: Tensor, codes: Tensor, temperature: float = 0.1, divisor: float | None = None) -> Tensor:

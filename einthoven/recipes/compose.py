@@ -72,8 +72,9 @@ def keys(model: type[BaseModel], tree: Mapping[str, Any] | None = None, prefix: 
         if part:
             value = (tree or {}).get(name)
             found += keys(part, value if isinstance(value, Mapping) else None, f"{prefix}{name}.")
-    if hasattr(model, "all_options") and tree is not None and tree.get("name", None) in (None, *model.names()):
-        options = model.all_options(tree.get("name"))
+    options_of: Any = getattr(model, "all_options", None)
+    if options_of is not None and tree is not None and tree.get("name") in (None, *model.names()):  # type: ignore[attr-defined]
+        options = options_of(tree.get("name"))
         for name, field in options.model_fields.items():
             found.append(prefix + name)
             found += [f"{prefix}{name}.{deeper}" for deeper in _deeper(field.annotation)]

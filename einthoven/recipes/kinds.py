@@ -171,8 +171,6 @@ class Recipe(Settings):
     model_config = ConfigDict(coerce_numbers_to_str=True)
     kind: ClassVar[str]
     exclusive: ClassVar[tuple[tuple[str, ...], ...]] = (("steps", "epochs"),)
-    published_batch: ClassVar[int]
-    tiny_batch: ClassVar[int]
 
     name: str = Field(description="the recipe's name")
     data: Path | None = Field(None, description="the store to read, as `einthoven ingest` wrote it")
@@ -193,14 +191,18 @@ class Recipe(Settings):
         "record_zscore",
         description="record_zscore: each lead of each recording to mean 0, SD 1 (ECG-FM); none: mV; corpus: by the corpus's mean and SD",
     )
-    encoder: Encoder = Field(Encoder(), description="tiny, small, base, large, xresnet1d50, s4, …: `einthoven methods` lists them")
+    encoder: Encoder = Field(
+        default_factory=Encoder, description="tiny, small, base, large, xresnet1d50, s4, …: `einthoven methods` lists them"
+    )
     augment: tuple[Augmentation, ...] = Field((), description="augmentations in order, e.g. [random_resized_crop, time_out]")
     batch: int | None = Field(  # type: ignore[assignment]
         None,
         ge=1,
-        description="items per update, over all processes and micro-batches (a segment, or a pair of them); by default the published number "
-        "(512 pairs, 128 segments; 16 and 32 with encoder=tiny), or as many as there are",
+        description="items per update, over all processes and micro-batches (a segment, or a pair of them); by default published_batch "
+        "(tiny_batch with a tiny encoder), or as many as there are",
     )
+    published_batch: int = Field(128, ge=1, description="the batch that was published")
+    tiny_batch: int = Field(32, ge=1, description="a batch for a laptop")
     validate_every: int | None = Field(None, ge=0, description="updates between two validations; default: once an epoch; 0: never")
     micro_batch: int = Field(64, gt=0, description="items at a time over all processes; a larger batch is accumulated")
 
@@ -226,7 +228,7 @@ class Recipe(Settings):
     @property
     def tiny(self) -> bool:
         """Whether the encoder is one that nobody published and a laptop trains in seconds."""
-        return self.encoder.name is not None and "tiny" in self.encoder.name
+        return self.encoder.name is not None and ("tiny" in self.encoder.name or self.encoder.name.endswith("_small"))
 
     def settings(self, n_items: int) -> Settings:
         """The training loop's part of it for a view of so many items, with batch and accumulation worked out."""
@@ -243,9 +245,9 @@ class Pretrain(Recipe):
     """Learn an encoder without labels."""
 
     kind: ClassVar[str] = "pretrain"
-    published_batch: ClassVar[int] = 512
-    tiny_batch: ClassVar[int] = 16
 
+    published_batch: int = Field(512, ge=1, description="the batch that was published")
+    tiny_batch: int = Field(16, ge=1, description="a batch for a laptop")
     objective: Objective = Field(description="what is learned from: `einthoven methods` lists them")
     across: Literal["record", "visits"] = Field(
         "record", description="pairs of segments within a recording, or across recordings of a patient too"
@@ -280,8 +282,6 @@ class Finetune(Recipe):
     """Learn a task from labels, from a pretrained encoder or from nothing."""
 
     kind: ClassVar[str] = "finetune"
-    published_batch: ClassVar[int] = 128
-    tiny_batch: ClassVar[int] = 32
 
     task: Literal["diagnosis", "identification", "regression"] = Field("diagnosis", description="what is learned")
     protocol: Literal["full", "linear", "attention", "head_first", "lora"] = Field(

@@ -73,7 +73,9 @@ def as_csv(table: Table) -> str:
     writer.writeheader()
     for section in table.sections:
         for row in section.rows:
-            values = {key: "" if value is None else f"{value:.6g}" if isinstance(value, float) else value for key, value in asdict(row).items()}
+            values = {
+                key: "" if value is None else f"{value:.6g}" if isinstance(value, float) else value for key, value in asdict(row).items()
+            }
             writer.writerow({"protocol": section.protocol, "label_share": section.label_share, **values})
     return text.getvalue()
 

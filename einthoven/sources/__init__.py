@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from einthoven.sources import cinc2020, folder, physionet2021, ptbxl, ribeiro, zheng
+from einthoven.sources import cinc2020, cpsc2018, folder, physionet2021, ptbxl, ribeiro, zheng
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.sources.reading import read
 
@@ -13,6 +13,7 @@ __all__ = ["SOURCES", "Facts", "RecordRef", "read"]
 SOURCES: dict[str, ModuleType] = {
     "physionet2021": physionet2021,
     "cinc2020": cinc2020,
+    "cpsc2018": cpsc2018,
     "ptbxl": ptbxl,
     "zheng": zheng,
     "ribeiro": ribeiro,

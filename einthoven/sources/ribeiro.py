@@ -24,10 +24,10 @@ from einthoven.leads import TWELVE
 from einthoven.record import Record
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.sources.reading import described, existing_root, refuse_problem
+from einthoven.sources.vocabulary import CODE
 
 __all__ = ["CODES", "FACTS", "read", "records", "tables", "unpadded"]
 
-SYSTEM = "CODE"
 FACTS = Facts(
     name="CODE-test",
     licence="CC BY 4.0",
@@ -35,7 +35,7 @@ FACTS = Facts(
     url="https://doi.org/10.5281/zenodo.3625006",
     records=827,
     fs=400.0,
-    label_system=SYSTEM,
+    label_system=CODE,
 )
 
 CODES = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
@@ -65,7 +65,7 @@ def records(root: Path | str) -> Iterator[RecordRef]:
             meta["sex"] = sex
         if readers:
             meta["readers"] = {name: [code for code, value in rows[exam].items() if value == 1] for name, rows in readers.items()}
-        yield RecordRef(root / SIGNALS, str(exam), labels=gold[exam], label_system=SYSTEM, meta=meta)
+        yield RecordRef(root / SIGNALS, str(exam), labels=gold[exam], label_system=CODE, meta=meta)
 
 
 def tables(root: Path) -> list[Path]:

@@ -81,7 +81,9 @@ def _value(cell: ElementTree.Element, strings: list[str], path: Path) -> str:
         try:
             return strings[int(value)]
         except (ValueError, IndexError):
-            raise FormatError(f"{path}: cell {cell.get('r')} names a text that is not in it; save its first sheet as CSV beside it.") from None
+            raise FormatError(
+                f"{path}: cell {cell.get('r')} names a text that is not in it; save its first sheet as CSV beside it."
+            ) from None
     return value[:-2] if kind == "n" and value.endswith(".0") else value
 
 

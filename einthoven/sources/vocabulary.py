@@ -14,7 +14,7 @@ from importlib.resources import files
 
 import numpy as np
 
-SNOMED, SCP = "SNOMED CT", "SCP-ECG"
+SNOMED, SCP, CODE = "SNOMED CT", "SCP-ECG", "CODE"
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,34 @@ _CINC2021 = [
     ("59931005", "TInv", "T wave inversion", "INVT"),
 ]
 
+# The six abnormalities of the CODE study among them, by the abbreviations above; its bundle branch blocks are complete ones.
+_CODE = {
+    "AF": "AF",
+    "AFIB": "AF",
+    "1AVB": "1dAVb",
+    "CLBBB": "LBBB",
+    "CRBBB": "RBBB",
+    "CLBBB|LBBB": "LBBB",
+    "CRBBB|RBBB": "RBBB",
+    "IAVB": "1dAVb",
+    "SB": "SB",
+    "STach": "ST",
+}
+
+# The nine classes of CPSC 2018 in its order, by the names of the PTB-XL benchmark: SNOMED CT codes and the SCP-ECG statement. "Normal" is the code that the
+# Challenge 2020 gave these recordings, sinus rhythm: elsewhere that says less.
+_CPSC2018 = [
+    ("426783006", "NORM", "normal", "NORM"),
+    ("164889003", "AFIB", "atrial fibrillation", "AFIB"),
+    ("270492004", "1AVB", "first-degree AV block", "1AVB"),
+    ("164909002 733534002", "CLBBB", "left bundle branch block", "CLBBB"),
+    ("59118001 713427006", "CRBBB", "right bundle branch block", "CRBBB"),
+    ("284470004 63593006", "PAC", "premature atrial contraction", "PAC"),
+    ("164884008 427172004 17338001", "VPC", "premature ventricular contraction", "PVC"),
+    ("429622005", "STD_", "ST depression", "STD_"),
+    ("164931005", "STE_", "ST elevation", "STE_"),
+]
+
 _SUPERCLASSES = {
     "CD": "conduction disturbance",
     "HYP": "hypertrophy",
@@ -109,11 +137,16 @@ _SUBCLASSES = {
 }
 
 
-def _cinc2021() -> tuple[LabelClass, ...]:
-    return tuple(
-        LabelClass(name, abbreviation, {SNOMED: tuple(codes.split()), **({SCP: (statement,)} if statement else {})})
-        for codes, abbreviation, name, statement in _CINC2021
-    )
+def _challenge(rows: Iterable[tuple[str, str, str, str]]) -> tuple[LabelClass, ...]:
+    classes = []
+    for codes, abbreviation, name, statement in rows:
+        named = {SNOMED: tuple(codes.split())}
+        if statement:
+            named[SCP] = (statement,)
+        if abbreviation in _CODE:
+            named[CODE] = (_CODE[abbreviation],)
+        classes.append(LabelClass(name, abbreviation, named))
+    return tuple(classes)
 
 
 def _grouped(rows: Iterable[Mapping[str, str]], column: str, names: Mapping[str, str]) -> tuple[LabelClass, ...]:
@@ -143,7 +176,11 @@ def ptbxl_classes(rows: Sequence[Mapping[str, str]]) -> dict[str, tuple[LabelCla
     }
 
 
-CLASSES: dict[str, tuple[LabelClass, ...]] = {"cinc2021": _cinc2021(), **ptbxl_classes(_table("scp_ptbxl.csv"))}
+CLASSES: dict[str, tuple[LabelClass, ...]] = {
+    "cinc2021": _challenge(_CINC2021),
+    "cpsc2018": _challenge(_CPSC2018),
+    **ptbxl_classes(_table("scp_ptbxl.csv")),
+}
 """Name of a class list -> its classes. The PTB-XL lists are in alphabetical order, as its benchmark has them."""
 
 

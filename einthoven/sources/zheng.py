@@ -121,7 +121,9 @@ def _ref(row: dict[str, str], name: str, path: Path, problem: str | None) -> Rec
     numbers = {key: float(value) for key, value in row.items() if key not in _COLUMNS and _is_number(value)}
     if numbers:
         meta["measurements"] = numbers
-    return RecordRef(path, name, labels=dict.fromkeys(codes, 1.0) if codes else None, label_system=SYSTEM if codes else None, meta=meta, problem=problem)
+    return RecordRef(
+        path, name, labels=dict.fromkeys(codes, 1.0) if codes else None, label_system=SYSTEM if codes else None, meta=meta, problem=problem
+    )
 
 
 def _is_number(text: str) -> bool:

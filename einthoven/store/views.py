@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class Segments:
               per lead in mV)
     stride  : seconds between the starts of two windows; None: a window's length
     classes : what the columns of ``label`` are (sources.vocabulary)
+    extra   : name -> (row of the store, …) arrays, of which each batch has its recordings' part under that name
     short   : a recording shorter than one window is padded to one, or dropped. What is left behind the last window is never used
 
     ``left_out`` says how many recordings give no window, by reason. Raises StoreError for what the store cannot give.
@@ -60,6 +61,7 @@ class Segments:
         scaling: str = "none",
         stride: float | None = None,
         classes: Sequence[LabelClass] | None = None,
+        extra: Mapping[str, np.ndarray] | None = None,
         short: str = "pad",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -115,6 +117,7 @@ class Segments:
         self.n_windows = n_windows
         self._first = np.concatenate([[0], np.cumsum(n_windows)])
         self.classes = None if classes is None else tuple(classes)
+        self.extra = dict(extra or {})
         self.label = None if classes is None else targets_of(store, self.rows, tuple(classes))
 
     def __len__(self) -> int:
@@ -165,7 +168,7 @@ class Segments:
         }
         if self.label is not None:
             batch["label"] = self.label[at]
-        return batch
+        return batch | {name: values[self.rows[at]] for name, values in self.extra.items()}
 
     def _counts(self, at: np.ndarray, start: np.ndarray, n_valid: np.ndarray, length: int, plan: np.ndarray) -> np.ndarray:
         out = np.empty((len(at), len(self.leads), length), dtype=np.int16)

@@ -23,7 +23,7 @@ from einthoven.models.encoder import Encoder
 from einthoven.objectives.step import Moment, Step, valid_of
 
 LEAST_SIN2 = 1e-6
-"""At a cosine of ±1 the derivative of the sine is infinite; its square is kept from falling below this."""
+"""At a cosine of ±1 the derivative of the sine is infinite; where its square is below this, a straight line stands for the root."""
 
 
 def arcface_loss(cosine: Tensor, label: Tensor, margin: float, scale: float) -> Tensor:
@@ -39,11 +39,11 @@ def arcface_loss(cosine: Tensor, label: Tensor, margin: float, scale: float) -> 
     as published. fairseq-signals has an infinite gradient where a cosine is ±1.
     """
     true = cosine.gather(1, label[:, None])
-    sine = (1 - true.square()).clamp(min=LEAST_SIN2).sqrt()
+    sin2 = 1 - true.square()
+    sine = torch.where(sin2 > LEAST_SIN2, sin2.clamp(min=LEAST_SIN2).sqrt(), sin2 / math.sqrt(LEAST_SIN2))
     wider = torch.where(
         true > math.cos(math.pi - margin), true * math.cos(margin) - sine * math.sin(margin), true - margin * math.sin(margin)
     )
-    # At margin 0 the sine is multiplied by 0, and what was clamped does not matter.
     return F.cross_entropy(scale * cosine.scatter(1, label[:, None], wider), label, reduction="none")
 
 

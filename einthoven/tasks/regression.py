@@ -6,7 +6,7 @@ score leave those out. The model learns them in SDs from the training records' m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ from einthoven.metrics.regression import DIMENSIONLESS, agreement
 from einthoven.models.encoder import Encoder
 from einthoven.objectives.step import Moment, Step, valid_of
 
-LOSSES = {"l1": F.l1_loss, "huber": F.huber_loss, "mse": F.mse_loss}
+LOSSES: dict[str, Callable[..., Tensor]] = {"l1": F.l1_loss, "huber": F.huber_loss, "mse": F.mse_loss}
 
 
 def masked_error(predicted: Tensor, target: Tensor, loss: str) -> tuple[Tensor, Tensor]:
@@ -70,7 +70,7 @@ class Regression(nn.Module):
             raise ValueError(
                 f"expected a unit, a mean and an SD for each of {len(targets)} targets; got {len(units)}, {len(mean)} and {len(std)}"
             )
-        if not np.isfinite([mean, std]).all() or not (np.asarray(std) > 0).all():
+        if not (np.isfinite(mean).all() and np.isfinite(std).all()) or not (np.asarray(std) > 0).all():
             raise ValueError(f"expected finite means, and SDs above 0; got {list(mean)} and {list(std)}")
         if loss not in LOSSES:
             raise ValueError(f"expected the loss to be one of {', '.join(LOSSES)}; got {loss!r}")

@@ -60,7 +60,9 @@ def parameter_groups(module: nn.Module, optim: Optim) -> list[dict[str, Any]]:
         encoder = getattr(module, "encoder", None)
         if not isinstance(encoder, nn.Module):
             key = "layer_decay" if optim.layer_decay is not None else "discriminative"
-            raise RecipeError(f"optim.{key}: {type(module).__name__} has no encoder whose stages could learn at rates of their own; leave it away")
+            raise RecipeError(
+                f"optim.{key}: {type(module).__name__} has no encoder whose stages could learn at rates of their own; leave it away"
+            )
         stage, n_stages = stage_of_each(encoder)
         factors = stage_factors(optim, n_stages)
     groups: dict[tuple[float, float], dict[str, Any]] = {}
@@ -83,8 +85,8 @@ def parameter_groups(module: nn.Module, optim: Optim) -> list[dict[str, Any]]:
 def stage_of_each(encoder: nn.Module) -> tuple[dict[str, int], int]:
     """The number of the stage, from 0 at the input, in which each of the encoder's parameters stands; and how many stages there are.
 
-    Raises ValueError, naming them, where a parameter stands in no stage or in two, or where a prefix is that of no parameter:
-    a parameter that is forgotten would never learn, and nobody would hear of it.
+    Raises ValueError, naming them, where a parameter stands in no stage or in two, or where a stage has none: a parameter that
+    is forgotten, or a stage that is misspelt, would otherwise learn at a wrong rate or never, and nobody would hear of it.
     """
     names = [name for name, _ in encoder.named_parameters()]
     stages = encoder.stages() if isinstance(encoder, Encoder) else _stages_by_name(names)
@@ -96,17 +98,19 @@ def stage_of_each(encoder: nn.Module) -> tuple[dict[str, int], int]:
                 f"{type(encoder).__name__}.stages(): expected {name} in exactly one stage; it stands in {len(found)} of {len(stages)}"
             )
         stage[name] = found[0]
-    empty = [prefix for prefixes in stages for prefix in prefixes if not any(name.startswith(prefix) for name in names)]
-    if empty:
-        raise ValueError(f"{type(encoder).__name__}.stages(): no parameter's name begins with {', '.join(empty)}")
+    if empty := [", ".join(prefixes) for number, prefixes in enumerate(stages) if number not in stage.values()]:
+        raise ValueError(f"{type(encoder).__name__}.stages(): a stage has no parameter; no name begins with {' or '.join(empty)}")
     return stage, len(stages)
 
 
 def _stages_by_name(names: list[str]) -> list[tuple[str, ...]]:
     """For a module that is no Encoder and says no stages: all that is in no ``layers.<i>``, then each of these."""
-    layers = {int(found[1]): found[0] for name in names if (found := _LAYER.match(name))}
+    layers: dict[int, set[str]] = {}
+    for name in names:
+        if found := _LAYER.match(name):
+            layers.setdefault(int(found[1]), set()).add(found[0])
     rest = tuple(name for name in names if not _LAYER.match(name))
-    return [*([rest] if rest else []), *((layers[number],) for number in sorted(layers))]
+    return [*([rest] if rest else []), *(tuple(sorted(layers[number])) for number in sorted(layers))]
 
 
 def stage_factors(optim: Optim, n_stages: int) -> list[float]:
@@ -129,7 +133,9 @@ def stage_factors(optim: Optim, n_stages: int) -> list[float]:
     if counts is not None and sum(counts) != n_stages:
         raise RecipeError(f"optim.discriminative_stages={list(counts)} is {sum(counts)} stages; expected the encoder's {n_stages}")
     if len(factors) > n_stages:
-        raise RecipeError(f"optim.discriminative has {len(factors)} factors; expected as many as the encoder has stages, {n_stages}, or fewer")
+        raise RecipeError(
+            f"optim.discriminative has {len(factors)} factors; expected as many as the encoder has stages, {n_stages}, or fewer"
+        )
     if counts is not None:
         return [factor for factor, count in zip(factors, counts, strict=True) for _ in range(count)]
     return [factors[len(factors) - 1 - (n_stages - 1 - number) * len(factors) // n_stages] for number in range(n_stages)]

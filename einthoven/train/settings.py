@@ -96,12 +96,20 @@ class Schedule(BaseModel):
     )
     warmup: int = Field(0, ge=0, description="updates over which the rate rises; with tri_stage see phases")
     warmup_from: float | None = Field(
-        None, ge=0, le=1, description="factor at the first update; default: 1/warmup (tri_stage: 0.01, step and warmup_cosine: 0, one_cycle: 1/25)"
+        None,
+        ge=0,
+        le=1,
+        description="factor at the first update; default: 1/warmup (tri_stage: 0.01, step and warmup_cosine: 0, one_cycle: 1/25)",
     )
     phases: tuple[float, float, float] | None = Field(None, description="tri_stage: shares of rise, hold and fall in all updates")
     hold: int = Field(0, ge=0, description="tri_stage without phases: updates at the peak")
     fall: int = Field(0, ge=0, description="tri_stage without phases: updates from the peak to final")
-    final: float | None = Field(None, ge=0, le=1, description="lowest factor, at the end of tri_stage (0.01), cosine, warmup_cosine, step (0) or one_cycle (1/250000)")
+    final: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="lowest factor, at the end of tri_stage (0.01), cosine, warmup_cosine, step (0) or one_cycle (1/250000)",
+    )
     per_epoch: tuple[float, ...] = Field((1.0,), min_length=1, description="fixed: factors of the first epochs, the last one stays")
     shrink_from: int | None = Field(None, ge=1, description="fixed: first epoch (from 1) from which the rate shrinks every epoch")
     shrink: float = Field(0.1, gt=0, le=1, description="fixed: factor of each shrinking")
@@ -109,7 +117,8 @@ class Schedule(BaseModel):
     decay: float = Field(0.5, gt=0, le=1, description="step: factor of each fall")
     peak_at: float = Field(0.3, ge=0, le=1, description="one_cycle: share of the updates in which the rate rises")
     momentum: tuple[float, float] | None = Field(
-        (0.95, 0.85), description="one_cycle: the momentum (sgd's, or the first of betas) at both ends and at the peak; none: the optimiser's own"
+        (0.95, 0.85),
+        description="one_cycle: the momentum (sgd's, or the first of betas) at both ends and at the peak; none: the optimiser's own",
     )
 
     @model_validator(mode="after")

@@ -105,7 +105,7 @@ def test_a_system_that_learns_stays_stable_whatever_it_learns():
     with torch.no_grad():
         for parameter in ssm.parameters():
             parameter.add_(3 * torch.randn_like(parameter))
-    assert float(torch.linalg.eigvals(ssm.discrete()[0]).abs().max()) < 1
+        assert float(torch.linalg.eigvals(ssm.discrete()[0]).abs().max()) < 1
 
 
 # ---------------------------------------------------------------------------------------------------- the kernel
@@ -118,9 +118,9 @@ def test_basis_generating_function_and_plain_recurrence_give_one_kernel(kind, le
     expected = kernel_by_recurrence(ssm, length)
     torch.testing.assert_close(ssm.kernel(length), expected, rtol=0, atol=1e-10)
     torch.testing.assert_close(ssm.kernel_by_generating_function(length), expected, rtol=0, atol=1e-10)
-    single, largest = copy.deepcopy(ssm).float(), float(expected.abs().max())
+    single, largest = copy.deepcopy(ssm).float(), float(expected.detach().abs().max())
     for kernel in (single.kernel(length), single.kernel_by_generating_function(length)):
-        assert kernel.dtype == torch.float32 and float((kernel.double() - expected).abs().max()) < 1e-5 * largest
+        assert kernel.dtype == torch.float32 and float((kernel.detach().double() - expected).abs().max()) < 1e-5 * largest
 
 
 @pytest.mark.parametrize("path", ["basis", "kernel_by_generating_function"])
@@ -232,7 +232,7 @@ def test_what_comes_later_changes_nothing_before_unless_it_may():
     changed[..., 60:] += 1
     causal, both = system().float(), system(bidirectional=True).float()
     torch.testing.assert_close(causal(u)[..., :60], causal(changed)[..., :60], rtol=0, atol=1e-5)
-    assert float((both(u) - both(changed))[..., :60].abs().max()) > 0.01
+    assert bool(((both(u) - both(changed))[..., :60].abs() > 0.01).any())
     with pytest.raises(ValueError, match="bidirectional=False"):
         both.stepper()
 
@@ -295,5 +295,5 @@ def test_tied_dropout_takes_whole_channels():
     x = torch.ones(3, 50, 400)
     tied, free = tied_dropout(x, 0.25, True), tied_dropout(x, 0.25, True, tied=False)
     assert bool((tied == tied[:, :1]).all()) and not bool((free == free[:, :1]).all())
-    assert set(tied.unique().tolist()) == {0.0, pytest.approx(4 / 3)} and 0.2 < float((tied == 0).float().mean()) < 0.3
+    assert sorted(tied.unique().tolist()) == pytest.approx([0, 4 / 3]) and 0.2 < float((tied == 0).float().mean()) < 0.3
     assert tied_dropout(x, 0.25, False) is x

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from einthoven.metrics.fmax import SampleCentric
-from einthoven.metrics.multilabel import auroc
+from einthoven.metrics.multilabel import Discrimination, Multilabel, auroc
 from einthoven.metrics.permutation import holm, permutation_test
 
 
@@ -73,3 +73,12 @@ def test_holm_multiplies_by_the_comparisons_that_are_left():
         holm([1.2])
     with pytest.raises(ValueError, match="one shape"):
         permutation_test(np.zeros((3, 1)), np.zeros((2, 1)), np.zeros((2, 1)))
+
+
+def test_the_quick_scores_are_those_of_the_full_table():
+    first, _, label = models()
+    label[::7, 0] = np.nan
+    weight = np.random.default_rng(0).integers(0, 3, (5, len(label)))
+    full = Multilabel(first, label)(weight)
+    for name, value in Discrimination(first, label)(weight).items():
+        np.testing.assert_array_equal(value, full[name])

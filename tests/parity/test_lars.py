@@ -29,4 +29,6 @@ def test_every_update_is_that_of_the_old_code(case):
         optimiser.step()
         for name, weight in model.named_parameters():
             expected = arrays[f"step{number}_{name}"]
-            np.testing.assert_allclose(weight.detach().numpy(), expected, rtol=config["rtol"], atol=config["atol"], err_msg=f"{number} {name}")
+            np.testing.assert_allclose(
+                weight.detach().numpy(), expected, rtol=config["rtol"], atol=config["atol"], err_msg=f"{number} {name}"
+            )

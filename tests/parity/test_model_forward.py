@@ -7,7 +7,9 @@ import torch
 from parity_cases import ROOT, ssl_cases
 from torch import nn
 
-from einthoven.convert.ecg_selfsupervised_names import head_place, legacy_state, load, old_names, read_head, recognise, single, split_head
+from einthoven.convert.ecg_selfsupervised_heads import read_head
+from einthoven.convert.ecg_selfsupervised_names import head_place, legacy_state, load, old_names, single, split_head
+from einthoven.convert.ecg_selfsupervised_sizes import recognise
 from einthoven.layers.head import ClassifierHead
 from einthoven.layers.pool import pool
 from einthoven.models import ENCODERS, PRESETS

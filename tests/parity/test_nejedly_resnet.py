@@ -32,7 +32,8 @@ def encoder_of(case) -> Nejedly2021:
         attention_dropout=config["final_dropout"],
         indicate_leads=config["indicate_leads"],
     )
-    state = {name.removeprefix("encoder."): tensor for name, tensor in case.state.items() if not name.startswith("proj.")}
+    unused = ("proj.", "mha.") if config["leadwise"] else ("proj.",)  # leadwise, the old attention has weights and is never asked
+    state = {name.removeprefix("encoder."): tensor for name, tensor in case.state.items() if not name.startswith(unused)}
     own = encoder.state_dict()  # leadwise kernels have an axis of length 1 more: (out, in, 1, tap)
     return load_weights(encoder, {name: t.reshape(own[name].shape) if name in own else t for name, t in state.items()}, case.name).eval()
 

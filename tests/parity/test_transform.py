@@ -57,15 +57,16 @@ def add(x, course, gain):
 
 
 def gaussian_noise(x, drawn):
-    noise, scale = torch.from_numpy(drawn.take().reshape(x.shape[2], x.shape[1])).T[None], option(drawn.case, "scale")
-    if not drawn.case.config["tensor_input"]:  # drawn with its scale
-        noise, scale = noise, 1.0
+    noise = torch.from_numpy(drawn.take().reshape(x.shape[2], x.shape[1])).T[None]
+    scale = option(drawn.case, "scale") if drawn.case.config["tensor_input"] else 1.0  # NumPy's was drawn with its scale
     return add_noise({"ecg": x}, noise, torch.full((1, 1), scale, dtype=x.dtype), torch.eye(x.shape[1], dtype=x.dtype))
 
 
 def em_noise(x, drawn):
     drawn.take()  # the amplitude, with which the noise was drawn
-    noise = torch.from_numpy(drawn.take().reshape(x.shape[2], x.shape[1])).T[None]
+    noise = torch.from_numpy(drawn.take())
+    noise = noise.T if drawn.case.config["tensor_input"] else noise.reshape(x.shape[1], x.shape[2])  # lead by lead
+    noise = noise[None]
     return add_noise({"ecg": x}, noise, torch.ones(1, 1, dtype=x.dtype), mixing(TWELVE[: x.shape[1]], False, x))
 
 
@@ -101,14 +102,14 @@ def random_resized_crop(x, drawn):
         return x[:, :, start + order.sort().values]
     kept = torch.zeros(1, n_out, dtype=torch.bool)
     kept[0, [0, -1]] = True
-    kept[0, order[: length - 2] + 1] = True
+    kept[0, order[: length - 2] + 1 if drawn.case.config["tensor_input"] else order] = True  # NumPy's choices are places already
     return stretched(x, start, kept)
 
 
 def down_sample(x, drawn):
-    lost = torch.from_numpy(drawn.take()) + 1
+    lost = torch.from_numpy(drawn.take())  # NumPy's choices are places already, and half of all whatever the ratio
     if drawn.case.config["tensor_input"]:
-        lost = lost[: int(1 - option(drawn.case, "downsample_ratio") * x.shape[2])]  # a negative number: all but the last ones
+        lost = lost[: int(1 - option(drawn.case, "downsample_ratio") * x.shape[2])] + 1  # a negative number: all but the last ones
     kept = torch.ones(1, x.shape[2], dtype=torch.bool)
     kept[0, lost] = False
     return interpolated(x, kept)
@@ -159,7 +160,7 @@ def baseline_shift(x, drawn):
     amplitude, shifts = drawn.take(), []
     for _ in range(drawn.take()):
         middle, seconds, level = drawn.take(), drawn.take(), drawn.take()
-        shifts.append((max(0, int(middle - 0.5 * fs * seconds)), min(n - 1, int(middle + 0.5 * fs * seconds)), level))
+        shifts.append((max(0, int(middle - 0.5 * fs * seconds)), min(n - 1, int(middle + 0.5 * fs * seconds)) + 1, level))
     if drawn.case.config["tensor_input"]:
         b, z = drawn.take(), drawn.take()
         gain = 2 * b - z  # for (2 b - 1) z

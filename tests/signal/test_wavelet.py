@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -53,8 +54,8 @@ def test_a_set_is_described_by_what_a_loop_counts():
         counts = np.array(list(Counter(x).values())) / len(x)
         expected = {
             "entropy": -np.sum(counts * np.log(counts)),
-            "zero_crossings": sum((a > 0) != (b > 0) for a, b in zip(x, x[1:])),
-            "mean_crossings": sum((a > x.mean()) != (b > x.mean()) for a, b in zip(x, x[1:])),
+            "zero_crossings": sum((a > 0) != (b > 0) for a, b in pairwise(x)),
+            "mean_crossings": sum((a > x.mean()) != (b > x.mean()) for a, b in pairwise(x)),
             "p25": np.interp(0.25 * (len(x) - 1), np.arange(len(x)), np.sort(x)),
             "median": np.median(x),
             "sd": np.sqrt(np.mean((x - x.mean()) ** 2)),

@@ -56,7 +56,7 @@ def test_ptb_xl_classes_are_those_of_its_statements(data_root):
 
 def test_the_lists_have_their_published_sizes():
     assert {name: len(classes) for name, classes in CLASSES.items()} == {
-        "cinc2021": 26, "ptbxl_super": 5, "ptbxl_sub": 23, "ptbxl_diagnostic": 44, "ptbxl_form": 19, "ptbxl_rhythm": 12, "ptbxl_all": 71,
+        "cinc2021": 26, "cpsc2018": 9, "ptbxl_super": 5, "ptbxl_sub": 23, "ptbxl_diagnostic": 44, "ptbxl_form": 19, "ptbxl_rhythm": 12, "ptbxl_all": 71,
     }  # fmt: skip
     for classes in CLASSES.values():
         assert len({it.abbreviation for it in classes}) == len(classes) and all(it.name for it in classes)
@@ -123,3 +123,10 @@ def test_the_benchmark_leaves_out_records_without_a_finding_and_classes_that_are
     label[3, 1] = 0  # now the second class has one record: not more than one
     rows, classes = benchmark_part(label, min_samples=1)
     assert rows.tolist() == [True, False, True, False, False] and classes.tolist() == [True, False, False]
+
+
+@pytest.mark.data
+def test_the_nine_classes_of_2018_are_those_that_the_challenge_gave_the_same_recordings(data_root):
+    known = {code for one in CLASSES["cpsc2018"] for code in one.codes[SNOMED]}
+    for ref in SOURCES["physionet2021"].records(data_root / "cinc2021" / "cpsc_2018"):
+        assert set(ref.labels) <= known and targets(ref.labels, ref.label_system, CLASSES["cpsc2018"]).sum() == 1
