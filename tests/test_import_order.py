@@ -17,7 +17,7 @@ GROUPS = [
     {"augment", "layers", "models", "objectives", "tasks", "metrics"},
     {"train", "convert"},
     {"recipes"},
-    {"infer", "report", "plot", "viewer", "cli"},
+    {"infer", "bench", "report", "plot", "viewer", "cli"},
 ]
 RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group}
 

@@ -39,7 +39,7 @@ class ConditionalLeadMask(Augment):
         drawn = moment.uniform("conditional_lead_mask", *ecg.shape[:2], device=ecg.device)
         limb = torch.tensor([lead in LIMB for lead in self.leads], device=ecg.device)
         kept = lose_leads(drawn, batch.get("lead_present"), limb, self.n_limb, self.n_chest)
-        return {"ecg": ecg * kept.to(ecg)[:, :, None], "lead_present": kept}
+        return {"ecg": ecg, "lead_present": kept}  # every augmentation's absent leads are set to 0
 
 
 def lose_leads(drawn: Tensor, present: Tensor | None, limb: Tensor, n_limb: int, n_chest: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from einthoven.augment.augment import Augment
-from einthoven.augment.time_map import around, choose, n_real, read
+from einthoven.augment.time_map import Places, around, choose, n_real, read
 from einthoven.objectives.step import Moment
 
 
@@ -40,5 +40,9 @@ class DownSample(Augment):
 
 def interpolated(ecg: Tensor, kept: Tensor) -> Tensor:
     """Places that are not ``kept`` (batch, time) lie on a line between those that are; the first one must be: (batch, lead, time)."""
-    near = around(kept)
-    return read(ecg, near.before, near.after, near.weight)
+
+    def places(rows: slice) -> Places:
+        near = around(kept[rows])
+        return near.before, near.after, near.weight
+
+    return read(ecg, kept.shape[1], places)

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from einthoven.augment.augment import Augment
-from einthoven.augment.sources import add_noise, between, check_range
-from einthoven.augment.white_noise import white_noise
+from einthoven.augment.sources import add_white_noise, between, check_range
 from einthoven.leads import CHEST, TWELVE
 from einthoven.objectives.step import Moment
 
@@ -51,8 +50,8 @@ class ElectrodeNoise(Augment):
     def change(self, batch: dict[str, Any], moment: Moment) -> dict[str, Any]:
         ecg, mix = batch["ecg"], leads_of_electrodes(self.leads)
         drawn = moment.uniform("electrode_noise/amplitude", ecg.shape[0], mix.shape[1], device=ecg.device)
-        noise = white_noise(moment, "electrode_noise", ecg.shape[0], mix.shape[1], ecg.shape[-1], device=ecg.device)
-        return {"ecg": add_noise(batch, noise, between(drawn, self.smallest, self.largest), mix.to(ecg))}
+        amplitude = between(drawn, self.smallest, self.largest)
+        return {"ecg": add_white_noise(batch, moment, "electrode_noise", amplitude, mix.to(ecg))}
 
 
 def leads_of_electrodes(leads: Sequence[str]) -> Tensor:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from einthoven.augment.augment import Augment
-from einthoven.augment.sources import add_noise, between, check_range, free_leads, mixing
-from einthoven.augment.white_noise import white_noise
+from einthoven.augment.sources import add_white_noise, between, check_range, free_leads, mixing
 from einthoven.objectives.step import Moment
 
 
@@ -56,8 +55,7 @@ class EMNoise(Augment):
 
 
 def _with_noise(options: EMGNoise | EMNoise, batch: dict[str, Any], moment: Moment, n_amplitudes: int) -> Any:
-    ecg, n_free = batch["ecg"], len(free_leads(options.leads, options.limb_laws))
+    ecg = batch["ecg"]
     drawn = moment.uniform("emg_noise/amplitude", ecg.shape[0], n_amplitudes, device=ecg.device)
-    noise = white_noise(moment, "emg_noise", ecg.shape[0], n_free, ecg.shape[-1], device=ecg.device)
     amplitude = between(drawn, options.smallest, options.largest)
-    return add_noise(batch, noise, amplitude, mixing(options.leads, options.limb_laws, ecg))
+    return add_white_noise(batch, moment, "emg_noise", amplitude, mixing(options.leads, options.limb_laws, ecg))

@@ -12,8 +12,7 @@ from typing import Any
 import torch
 
 from einthoven.augment.augment import Augment
-from einthoven.augment.sources import add_noise, free_leads, mixing
-from einthoven.augment.white_noise import white_noise
+from einthoven.augment.sources import add_white_noise, mixing
 from einthoven.objectives.step import Moment
 
 
@@ -35,7 +34,5 @@ class GaussianNoise(Augment):
 
     def change(self, batch: dict[str, Any], moment: Moment) -> dict[str, Any]:
         ecg = batch["ecg"]
-        n_free = len(free_leads(self.leads, self.limb_laws))
-        noise = white_noise(moment, "gaussian_noise", ecg.shape[0], n_free, ecg.shape[-1], device=ecg.device)
         amplitude = torch.full((1, 1), self.sd, device=ecg.device)
-        return {"ecg": add_noise(batch, noise, amplitude, mixing(self.leads, self.limb_laws, ecg))}
+        return {"ecg": add_white_noise(batch, moment, "gaussian_noise", amplitude, mixing(self.leads, self.limb_laws, ecg))}

@@ -39,7 +39,7 @@ class RandomLeadMask(Augment):
         ecg = batch["ecg"]
         drawn = moment.uniform("random_lead_mask", *ecg.shape[:2], device=ecg.device)
         kept = keep_leads(drawn, batch.get("lead_present"), self.p, self.at_least)
-        return {"ecg": torch.where(kept[:, :, None], ecg, 0.0), "lead_present": kept}
+        return {"ecg": ecg, "lead_present": kept}  # every augmentation's absent leads are set to 0
 
 
 def keep_leads(drawn: Tensor, present: Tensor | None, p: float, at_least: int) -> Tensor:

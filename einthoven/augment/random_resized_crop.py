@@ -15,7 +15,7 @@ from torch import Tensor
 
 from einthoven.augment.augment import Augment
 from einthoven.augment.sources import between, check_range
-from einthoven.augment.time_map import around, choose, n_real, read
+from einthoven.augment.time_map import Places, around, choose, n_real, read
 from einthoven.objectives.step import Moment
 
 
@@ -49,5 +49,9 @@ def stretched(ecg: Tensor, start: Tensor, kept: Tensor) -> Tensor:
 
     ecg : (batch, lead, time); start : (batch,) int64; kept : (batch, n) bool, the first place among them. Returns (batch, lead, n)
     """
-    near = around(kept)
-    return read(ecg, start[:, None] + near.left, start[:, None] + near.right, near.weight)
+
+    def places(rows: slice) -> Places:
+        near = around(kept[rows])
+        return start[rows, None] + near.left, start[rows, None] + near.right, near.weight
+
+    return read(ecg, kept.shape[1], places)

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 
 from einthoven.augment.augment import LIMB_LAWS
+from einthoven.augment.pieces import pieces_of
+from einthoven.augment.white_noise import normal, row_keys
+from einthoven.objectives.step import Moment
 
 
 @lru_cache(maxsize=64)
@@ -52,7 +55,7 @@ def add_course(batch: Mapping[str, Any], course: Tensor, gain: Tensor, leads: Se
     return torch.addcmul(ecg, gain[:, :, None], course.to(ecg)[:, None, :])
 
 
-def add_noise(batch: Mapping[str, Any], noise: Tensor, amplitude: Tensor, mix: Tensor) -> Tensor:
+def add_noise(batch: Mapping[str, Any], noise: Tensor, amplitude: Tensor, mix: Tensor, out: Tensor | None = None) -> Tensor:
     """The batch's ECG plus sources of noise, mixed over the leads: (batch, lead, time).
 
     noise     : (batch, source, time) standard normal
@@ -63,7 +66,17 @@ def add_noise(batch: Mapping[str, Any], noise: Tensor, amplitude: Tensor, mix: T
     weight = amplitude.to(ecg)[:, None, :] * mix
     if scale is not None:
         weight = weight / scale[:, :, None]
-    return torch.baddbmm(ecg, weight.expand(ecg.shape[0], *mix.shape), noise.to(ecg))
+    return torch.baddbmm(ecg, weight, noise.to(ecg), out=out)
+
+
+def add_white_noise(batch: Mapping[str, Any], moment: Moment, name: str, amplitude: Tensor, mix: Tensor) -> Tensor:
+    """``add_noise`` with white noise of the moment, by that name, from as many sources as ``mix`` has."""
+    ecg, scale = batch["ecg"], batch.get("scale")
+    keys, out, amplitude = row_keys(moment, name, ecg.shape[0], ecg.device), torch.empty_like(ecg), amplitude.expand(ecg.shape[0], -1)
+    for rows in pieces_of(ecg):
+        piece = {"ecg": ecg[rows], "scale": None if scale is None else scale[rows]}
+        add_noise(piece, normal(keys[rows], mix.shape[1], ecg.shape[2]), amplitude[rows], mix, out=out[rows])
+    return out
 
 
 def between(drawn: Tensor, smallest: float, largest: float) -> Tensor:

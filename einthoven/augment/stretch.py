@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from einthoven.augment.augment import Augment
-from einthoven.augment.time_map import n_real, read
+from einthoven.augment.time_map import Places, n_real, read
 from einthoven.objectives.step import Moment
 
 
@@ -43,9 +43,12 @@ def slowed(ecg: Tensor, pace: Tensor, begin: Tensor, n: Tensor) -> Tensor:
     pace  : (batch,) in (0, 1]; begin : (batch,) in [0, 1], how far from its first to its last possible place the start lies
     n     : (batch,) real samples
     """
-    last = (n - 1)[:, None].double()
-    pace = pace[:, None].double()
-    position = begin[:, None] * last * (1 - pace) + pace * torch.arange(ecg.shape[-1], device=ecg.device)
-    position = torch.minimum(position, last)
-    left = position.floor()
-    return read(ecg, left.long(), torch.minimum(left + 1, last).long(), position - left)
+    last, pace, time = (n - 1)[:, None], pace.double()[:, None], torch.arange(ecg.shape[-1], device=ecg.device)
+    start = begin[:, None] * last * (1 - pace)
+
+    def places(rows: slice) -> Places:
+        position = torch.minimum(start[rows] + pace[rows] * time, last[rows].double())
+        left = position.long()
+        return left, torch.minimum(left + 1, last[rows]), position - left
+
+    return read(ecg, ecg.shape[-1], places)

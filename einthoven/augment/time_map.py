@@ -5,13 +5,14 @@ They act on a row's real part, its first samples; behind it is padding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from einthoven.augment.pieces import pieces_of
 from einthoven.objectives.step import Moment, valid_of
 
 
@@ -23,11 +24,22 @@ def n_real(batch: Mapping[str, Any]) -> Tensor:
     return valid.sum(dim=1).clamp(min=1)
 
 
-def read(ecg: Tensor, first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
-    """(1 - weight) of sample ``first`` and weight of sample ``second``: (batch, lead, time) at (batch, n) places -> (batch, lead, n)."""
-    places = (ecg.shape[0], ecg.shape[1], first.shape[1])
-    out, other = ecg.gather(2, first[:, None, :].expand(places)), ecg.gather(2, second[:, None, :].expand(places))
-    return out.lerp_(other, weight.to(ecg)[:, None, :].expand(places))
+Places = tuple[Tensor, Tensor, Tensor]
+"""Two samples for every place, and the weight of the second: (row, n) int64 twice, (row, n)."""
+
+
+def read(ecg: Tensor, n: int, places: Callable[[slice], Places]) -> Tensor:
+    """At each of ``n`` places (1 - weight) of one sample and weight of another: (batch, lead, time) -> (batch, lead, n).
+
+    places : of these rows, all leads alike; it is asked for a piece of the batch at a time
+    """
+    out = ecg.new_empty(ecg.shape[0], ecg.shape[1], n)
+    for rows in pieces_of(out):
+        piece, own = ecg[rows], out[rows]
+        first, second, weight = (it[:, None, :].expand(own.shape) for it in places(rows))
+        torch.gather(piece, 2, first, out=own)
+        own.lerp_(piece.gather(2, second), weight.to(ecg))
+    return out
 
 
 class Around(NamedTuple):

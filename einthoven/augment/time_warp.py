@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from einthoven.augment.augment import Augment
-from einthoven.augment.time_map import n_real, read
+from einthoven.augment.time_map import Places, n_real, read
 from einthoven.augment.white_noise import white_noise
 from einthoven.objectives.step import Moment
 
@@ -46,17 +46,20 @@ def paced(ecg: Tensor, step: Tensor, n: Tensor, epsilon: float) -> Tensor:
 
     ecg : (batch, lead, time); step : (batch, time) of the walk; n : (batch,) real samples. Returns (batch, lead, time)
     """
-    n_samples = ecg.shape[-1]
-    time, last = torch.arange(n_samples, device=ecg.device), n[:, None] - 1
+    return read(ecg, ecg.shape[-1], lambda rows: _places(step[rows], n[rows], epsilon))
+
+
+def _places(step: Tensor, n: Tensor, epsilon: float) -> Places:
+    n_samples = step.shape[1]
+    time, last = torch.arange(n_samples, device=step.device), n[:, None] - 1
     walk = step.double().cumsum(dim=1)
     lowest = walk.masked_fill(time > last, torch.inf).amin(dim=1, keepdim=True)
     spread = (walk - lowest + epsilon).cumsum(dim=1)
-    spread = (spread - spread[:, :1]) / (spread.gather(1, last) - spread[:, :1]).clamp(min=1e-12) * last
+    spread = (spread - spread[:, :1]) * (last / (spread.gather(1, last) - spread[:, :1]).clamp(min=1e-12))
     # How many samples have gone to this time or before: a histogram, summed, where a search would take a logarithm more.
-    came = torch.zeros_like(time).expand(len(n), -1).clone()
+    came = torch.zeros(len(n), n_samples, dtype=torch.int64, device=step.device)
     came.scatter_add_(1, spread.clamp(max=n_samples - 1).ceil().long(), torch.ones_like(came))
     left = torch.minimum(came.cumsum(dim=1) - 1, (last - 1).clamp(min=0))
     right = torch.minimum(left + 1, last)
     here, there = spread.gather(1, left), spread.gather(1, right)
-    weight = ((time - here) / (there - here).clamp(min=1e-12)).clamp(0, 1)
-    return read(ecg, left, right, weight)
+    return left, right, ((time - here) / (there - here).clamp(min=1e-12)).clamp(0, 1)

@@ -21,20 +21,24 @@ N_QUANTILES = 1 << 16
 
 def white_noise(moment: Moment, name: str, n_own: int, n_sources: int, n_samples: int, device: torch.device | str = "cpu") -> Tensor:
     """Standard normal numbers for this process's rows: (n_own, n_sources, n_samples) float32 on the device."""
-    rows = np.arange(moment.first_row, moment.first_row + n_own, dtype=np.uint64)
-    keys = torch.from_numpy(row_keys(moment.key(name), rows).view(np.int32).reshape(n_own, 2)).to(device)
-    n = n_sources * n_samples
-    bits = hashed(keys, (n + 1) // 2).view(torch.int16)[:, :n]
-    drawn = _quantiles(torch.device(device)).index_select(0, bits.reshape(-1).int().bitwise_and_(N_QUANTILES - 1))
-    return drawn.view(n_own, n_sources, n_samples)
+    return normal(row_keys(moment, name, n_own, device), n_sources, n_samples)
 
 
-def row_keys(key: int, rows: np.ndarray) -> np.ndarray:
-    """64 well mixed bits per row: (row,) uint64. The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
-    bits = np.uint64(key) + (rows + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+def row_keys(moment: Moment, name: str, n_own: int, device: torch.device | str = "cpu") -> Tensor:
+    """64 well mixed bits for each of this process's rows: (n_own, 2) int32. SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    rows = np.arange(moment.first_row + 1, moment.first_row + 1 + n_own, dtype=np.uint64)
+    bits = np.uint64(moment.key(name)) + rows * np.uint64(0x9E3779B97F4A7C15)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
+    return torch.from_numpy((bits ^ (bits >> np.uint64(31))).view(np.int32).reshape(n_own, 2)).to(device)
+
+
+def normal(keys: Tensor, n_sources: int, n_samples: int) -> Tensor:
+    """Standard normal numbers of the rows that have these keys: (row, n_sources, n_samples) float32."""
+    n = n_sources * n_samples
+    bits = hashed(keys, (n + 1) // 2).view(torch.uint16)[:, :n]
+    drawn = _quantiles(keys.device).index_select(0, bits.reshape(-1).int())
+    return drawn.view(len(keys), n_sources, n_samples)
 
 
 def hashed(keys: Tensor, n: int) -> Tensor:

@@ -26,7 +26,7 @@ from einthoven.convert.unpickle import read_legacy
 from einthoven.errors import CheckpointError
 from einthoven.leads import TWELVE
 from einthoven.models.encoder import Encoder
-from einthoven.models.folder import FORMAT, VERSION, some
+from einthoven.models.folder import FORMAT, VERSION, save_model, some
 from einthoven.signal.contract import SignalContract
 from einthoven.sources.vocabulary import CLASSES, SCP, LabelClass
 
@@ -65,6 +65,29 @@ def from_ecg_selfsupervised(
         return _convert(content, scaling, labels, builder, Path(path).name)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def convert_checkpoint(
+    checkpoint: str | Path,
+    folder: str | Path,
+    *,
+    scaling: str | None = None,
+    labels: Path | str | Sequence[str] | None = None,
+    builder: str | None = None,
+) -> list[str]:
+    """Write a checkpoint of ecg-selfsupervised or of the benchmark as a model folder; returns what was assumed or dropped."""
+    converted = from_ecg_selfsupervised(checkpoint, scaling=scaling, labels=labels, builder=builder)
+    save_model(folder, converted.state, converted.config)
+    return converted.notes
+
+
+def is_ecg_selfsupervised(path: str | Path) -> bool:
+    """Whether a checkpoint is laid out as those read here are, and not as those of fairseq-signals: weights by themselves, or beside
+    Lightning's or fastai's entries. Raises CheckpointError for a file that is no checkpoint at all."""
+    content = read_legacy(path, placeholders=True)
+    if not isinstance(content, Mapping) or not content:
+        return False
+    return "state_dict" in content or "opt" in content or all(isinstance(value, Tensor) for value in content.values())
 
 
 def _convert(content: Any, scaling: str | None, labels: Any, builder: str | None, name: str) -> Converted:

@@ -168,7 +168,7 @@ _KINDS: Sequence[tuple[str, str, Any]] = (
 
 
 def recognise_cpc(state: State, notes: list[str]) -> tuple[str, dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
-    """Encoder, its options and state, and the tensors that are not its."""
+    """The CPC encoder, its options and state, and the tensors that are not its."""
     ours = {key: value for key, value in state.items() if key.startswith(("encoder.", "rnn."))}
     depth = 0
     while f"encoder.{depth}.0.weight" in ours:
@@ -194,4 +194,10 @@ def recognise_cpc(state: State, notes: list[str]) -> tuple[str, dict[str, Any], 
         "leads": lead_names(n_leads, notes), "fs": 100.0, "features": [conv.shape[0] for conv in convs], "kernels": kernels, "strides": strides,
         "batch_norm": "encoder.0.1.weight" in ours, "cell": cell, "dim": width, "depth": layers,
     }  # fmt: skip
-    return "cpc", options, ours, {key: value for key, value in state.items() if key not in ours}
+    rest = {key: value for key, value in state.items() if key not in ours}
+    # A head as wide as a frame stands on the last frame alone; the usual one on mean, maximum and last.
+    widths = {
+        int(key.split(".")[1]): value.shape[-1] for key, value in rest.items() if re.fullmatch(r"head\.\d+\.weight", key) and value.ndim
+    }
+    options["pooling"] = "last" if widths and widths[min(widths)] == width else "mean_max_last"
+    return "cpc", options, ours, rest

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,18 +35,16 @@ def hippo_legs(n: int) -> tuple[Tensor, Tensor, Tensor]:
     """
     if n < 2 or n % 2:
         raise ValueError(f"expected an even number of state variables, at least 2; got {n}")
-    order = torch.arange(n, dtype=torch.float64)
-    b = (2 * order + 1).sqrt()
-    p = (order + 0.5).sqrt()
-    a = -(torch.outer(b, b).tril(-1) + torch.diag(order + 1))
+    order = np.arange(n)
+    b, p = np.sqrt(2 * order + 1), np.sqrt(order + 0.5)
+    a = -np.tril(np.outer(b, b), -1) - np.diag(order + 1.0)
     # A + P P^T = -1/2 + a skew-symmetric matrix S, and -i S is Hermitian: real eigenvalues, orthogonal eigenvectors.
-    skew = a + torch.outer(p, p) + 0.5 * torch.eye(n, dtype=torch.float64)
-    frequency, vectors = torch.linalg.eigh(-1j * skew)
-    kept = frequency.argsort(descending=True)[: n // 2]
-    turned = vectors[:, kept].mH
-    turned_b = turned @ b.to(torch.complex128)
-    phase = (turned_b / turned_b.abs()).conj()
-    return -0.5 + 1j * frequency[kept], phase * (turned @ p.to(torch.complex128)), phase * turned_b
+    frequency, vectors = np.linalg.eigh(-1j * (a + np.outer(p, p) + 0.5 * np.eye(n)))
+    kept = np.argsort(-frequency)[: n // 2]
+    turned = vectors[:, kept].conj().T
+    phase = (turned @ b / abs(turned @ b)).conj()
+    w = -0.5 + 1j * frequency[kept]
+    return torch.from_numpy(w), torch.from_numpy(phase * (turned @ p)), torch.from_numpy(phase * (turned @ b))
 
 
 def initial_dynamics(kind: Dynamics, n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -56,7 +55,7 @@ def initial_dynamics(kind: Dynamics, n: int) -> tuple[Tensor, Tensor, Tensor]:
     if kind == "s4":
         return w, p, b
     if kind == "s4d_lin":
-        w, b = -0.5 + 1j * math.pi * torch.arange(n // 2, dtype=torch.float64), torch.ones_like(b)
+        w, b = torch.from_numpy(-0.5 + 1j * math.pi * np.arange(n // 2)), torch.ones_like(b)
     return w, torch.zeros_like(p), b
 
 
@@ -252,7 +251,8 @@ class S4Layer(nn.Module):
         self.mix = nn.Linear(dim, 2 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._mixed(self.ssm(x.transpose(1, 2)).transpose(1, 2))
+        # Laid out anew here, and not by the product over features: the GELU and its gradient then run over neighbouring numbers.
+        return self._mixed(self.ssm(x.transpose(1, 2)).transpose(1, 2).contiguous())
 
     def step(self, u: Tensor, state: Tensor, stepper: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """One frame: (batch, dim), (batch, dim, N) -> its output and the next state."""

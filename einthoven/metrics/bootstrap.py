@@ -53,8 +53,8 @@ def weights_of(drawn: np.ndarray, n_records: int) -> np.ndarray:
 def draws_with_every_class(label: np.ndarray, *, draws: int = 100, seed: int = 0, tries: int = 10_000) -> np.ndarray:
     """The row numbers of the PTB-XL benchmark's resamples: (draw, record) int64, each drawn anew until every class has a positive.
 
-    From NumPy's legacy generator, as there, so that its stored ids come out again. Raises ValueError where a class has no positive at all, or is so rare
-    that ``tries`` resamples in a row miss one.
+    From NumPy's legacy generator, as there, so that its stored ids come out again. Raises ValueError where a class has no positive at all,
+    or is so rare that ``tries`` resamples in a row miss one.
     """
     label = np.asarray(label)
     if not (label == 1).any(axis=0).all():
@@ -98,9 +98,10 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.nd
 def basic_interval(point: np.ndarray | float, values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Basic (reverse percentile) interval: how far the draws lie from the point is taken as how far the point lies from the truth.
 
-    point : (…) the score of the records as they are; values : (draw, …). Low end: 2·point - upper percentile. For a score near its end (an AUROC of
-    0.99) it may leave the scale, where the percentile interval does not. What ecg-selfsupervised names "empirical bootstrap", point + percentiles of
-    (draw - point), is no other than ``interval``: the point cancels.
+    point : (…) the score of the records as they are; values : (draw, …). Low end: 2·point - upper percentile. For a score near its end (an
+            AUROC of
+    0.99) it may leave the scale, where the percentile interval does not. What ecg-selfsupervised names "empirical bootstrap", point +
+    percentiles of (draw - point), is no other than ``interval``: the point cancels.
     """
     low, high = interval(values, level)
     return 2 * np.asarray(point) - high, 2 * np.asarray(point) - low

@@ -4,8 +4,8 @@
 ``Weighted``: F and G (both with beta = 2) of each class, where a record with n true findings counts 1/n.
 
 Both are statistics of whole-number weights (draw, record), so they go into ``bootstrap`` like ``multilabel.Multilabel``.
-Labels are 1, 0 or NaN (unknown: neither found nor missed). Where a record has nothing to be found, its recall is not defined and is left out
-of that average (the benchmark has no such record; ecg-selfsupervised would have divided by 0).
+Labels are 1, 0 or NaN (unknown: neither found nor missed). Where a record has nothing to be found, its recall is not defined and is left
+out of that average (the benchmark has no such record; ecg-selfsupervised would have divided by 0).
 
 Source: Strodthoff et al., IEEE JBHI 25(5) 2021 (arXiv 2004.13701); F and G: PhysioNet/CinC Challenge 2020.
 """
@@ -120,7 +120,8 @@ def g_beta_thresholds(
 ) -> np.ndarray:
     """The threshold of each class with the highest G, every record counting once: (record, class) twice -> (class,).
 
-    Of ``n_steps`` equally spaced values from 0 to 1 the first that is best. ``default`` for a class without positives. Fit it on training predictions.
+    Of ``n_steps`` equally spaced values from 0 to 1 the first that is best. ``default`` for a class without positives. Fit it on training
+    predictions.
     """
     probability, label = check(probability, label)
     steps, out = np.linspace(0, 1, n_steps), np.full(label.shape[1], float(default))
@@ -141,8 +142,8 @@ def youden_thresholds(probability: np.ndarray, label: np.ndarray, *, between: bo
     """The threshold of each class with the highest sensitivity + specificity: (record, class) twice -> (class,).
 
     between : True: the middle between the lowest probability that counts as positive and the next one below it, so that
-              ``probability > threshold`` gives that operating point. False: that lowest probability itself, as the benchmark has it, which a strict
-              comparison then counts as negative
+              ``probability > threshold`` gives that operating point. False: that lowest probability itself, as the benchmark has it, which
+              a strict comparison then counts as negative
     ``default`` for a class without positives, without negatives, or whose probabilities are no better than chance at every threshold.
     """
     probability, label = check(probability, label)

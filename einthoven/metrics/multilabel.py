@@ -49,8 +49,8 @@ def mean_over_classes(value: np.ndarray, weight: np.ndarray | None = None) -> np
 def macro(value: Sequence[float] | np.ndarray, undefined: str = "drop") -> float:
     """The mean of a score over classes, (class,) -> a number, by one of the field's conventions for classes where it is not defined (NaN).
 
-    undefined : ``drop`` them (ours; say how many with ``n_counted``), count an AUROC as ``half`` (ecg-selfsupervised) or an average precision as ``zero``
-                (there too), or let the mean be ``nan``
+    undefined : ``drop`` them (ours; say how many with ``n_counted``), count an AUROC as ``half`` (ecg-selfsupervised) or an average
+                precision as ``zero`` (there too), or let the mean be ``nan``
     """
     if undefined not in UNDEFINED:
         raise ValueError(f"expected undefined as one of {', '.join(UNDEFINED)}; got {undefined!r}")

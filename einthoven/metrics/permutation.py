@@ -1,9 +1,11 @@
 """Is one model better than another, or did the same two answers only fall on the right sides? The paired permutation test.
 
-If two models were equally good, it would not matter which of their two answers to a record is called the first's. So the answers to each record (to all
-records of a patient) are swapped by a coin, a thousand times, and p is the share of swaps with a difference as large as the one that was seen.
+If two models were equally good, it would not matter which of their two answers to a record is called the first's. So the answers to each
+record (to all records of a patient) are swapped by a coin, a thousand times, and p is the share of swaps with a difference as large as the
+one that was seen.
 
-Nothing is sorted again for a swap: a score over both models' answers, stacked, is asked with weights that are 1 for the answers a model has been dealt.
+Nothing is sorted again for a swap: a score over both models' answers, stacked, is asked with weights that are 1 for the answers a model has
+been dealt.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ def permutation_test(
 
     score   : builds a statistic from (probability, label), as ``Discrimination``, ``Multilabel`` (everything) and ``fmax.SampleCentric`` do
     patient : (record,) ids; then the answers to all records of a patient are swapped together
-    p       : (1 + number of swaps with a difference at least as large) / (1 + swaps in which the score was defined); NaN where it was not defined
+    p       : (1 + number of swaps with a difference at least as large) / (1 + swaps in which the score was defined); NaN where it was not
+              defined
 
     The swaps are a function of the seed and the patients alone, so that several pairs of models are compared on the same ones.
     """
@@ -72,7 +75,8 @@ def permutation_test(
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
     """p values of several comparisons -> adjusted ones, for the chance of even one false "better" among them (Holm, Scand. J. Stat. 1979).
 
-    The smallest is multiplied by their number, the next by one less, and so on; none is below a smaller one's. NaN stays and does not count.
+    The smallest is multiplied by their number, the next by one less, and so on; none is below a smaller one's. NaN stays and does not
+    count.
     """
     p = np.asarray(p, dtype=np.float64)
     if p.ndim != 1 or ((p < 0) | (p > 1)).any():

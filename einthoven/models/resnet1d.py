@@ -36,7 +36,7 @@ class Block(nn.Module):
         short = x if self.shortcut is None else self.shortcut(x, n)[0]
         for conv in self.convs:
             x, n = conv(x, n)
-        return F.relu(x + short), n
+        return F.relu(x + short, inplace=True), n
 
 
 class ResNet1d(Encoder):

@@ -38,7 +38,7 @@ class Block(nn.Module):
             short, _ = self.shortcut(short, n_short)
         for conv in self.convs:
             x, n = conv(x, n)
-        return F.relu(x + short), n
+        return F.relu(x + short, inplace=True), n
 
 
 class XResNet1d(Encoder):

@@ -59,7 +59,26 @@ class Prediction:
 
 
 class MaskedPrediction(nn.Module):
-    """Everything of W2V but the encoder, which is passed in; W2V and W2V+CMSC are built around it. Options: see W2V."""
+    """Everything of W2V but the encoder, which is passed in; W2V and W2V+CMSC are built around it.
+
+    mask, channel_mask : spans over frames, and over channels of the tokens, that are hidden
+    min_spans          : spans that every ECG gets at least
+    quantise_targets   : targets are quantised; otherwise they are the continuous local features
+    latent_vars        : codes per codebook
+    latent_groups      : codebooks
+    latent_dim         : width of a quantised target; 0: final_dim
+    latent_temperature : of the Gumbel softmax: at first, at last, and its factor per update
+    final_dim          : width in which cosines are taken
+    target_glu         : a gated linear unit on the projected targets
+    n_negatives        : negatives from the same ECG
+    cross_sample_negatives : negatives from the whole batch
+    codebook_negatives : negatives from the codebook
+    negatives_from_everywhere : negatives of the same ECG are any other frame, not only hidden ones (continuous targets only)
+    temperature        : of the cosines
+    dropout_features   : dropout of the local features that become targets; published: 0.1
+    diversity_weight   : weight of the share of the codes that is not used
+    energy_weight      : weight of the mean square of the raw features
+    """
 
     def __init__(
         self,

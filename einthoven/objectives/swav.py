@@ -7,6 +7,7 @@ Strodthoff, Comput. Biol. Med. 2022 (on ECGs: six views of one length, ``crops=6
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -33,8 +34,8 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3, counted
     counted : (row,) bool; rows that are not True do not take part, and get zeros. None: all do
     returns : (row, prototype), each row of sum 1; each prototype's sum is about row / prototype, the nearer the more iterations
 
-    A factor per row and one per prototype are all that changes from one iteration to
-    the next; each row is taken relative to its largest score, so that no small ``epsilon`` overflows.
+    A factor per row and one per prototype are all that changes from one iteration to the next. Rows are taken relative to their
+    largest score, so that no small ``epsilon`` overflows.
     """
     logs = scores / epsilon
     if counted is not None:
@@ -140,9 +141,8 @@ class SwAV(Objective):
             self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
 
     def embed(self, views: list[dict[str, Any]]) -> Tensor:
-        """The unit vectors of views, of which those of one length follow each other: (view, row, dim), at least float32."""
-        lengths = list(dict.fromkeys(view["ecg"].shape[2] for view in views))
-        alike = [[view for view in views if view["ecg"].shape[2] == length] for length in lengths]
+        """The unit vectors of views, neighbours of one length in one pass through the encoder: (view, row, dim), at least float32."""
+        alike = [list(group) for _, group in groupby(views, key=lambda view: view["ecg"].shape[2])]
         pooled = torch.cat([self.encoder.embed(*stack_views(group)) for group in alike])
         projected = self.projection(pooled)
         with torch.autocast(projected.device.type, enabled=False):
@@ -152,9 +152,9 @@ class SwAV(Objective):
     def views(self, batch: Mapping[str, Any], moment: Moment) -> list[dict[str, Any]]:
         """The full views, then the pieces."""
         views = views_of(batch, moment, self.augment, self.n_views)
-        n_samples = self.piece(batch["ecg"].shape[2]) if self.n_small else 0
-        pieces = [cut(view, n_samples, moment.within(f"piece{number}")) for number, view in enumerate(views[self.n_crops :])]
-        return views[: self.n_crops] + pieces
+        full, small = views[: self.n_crops], views[self.n_crops :]
+        pieces = [cut(view, self.piece(view["ecg"].shape[2]), moment.within(f"piece{number}")) for number, view in enumerate(small)]
+        return full + pieces
 
     def piece(self, n_time: int) -> int:
         """Samples of a piece of a view of ``n_time`` samples. Raises RecipeError where it is none, or too short for the encoder."""

@@ -21,7 +21,11 @@ from einthoven.objectives.step import Moment, Step
 class W2VCMSC(Objective):
     """The sum of W2V's loss and ``cmsc_weight`` times CMSC's, taken on the mean context of the *masked* ECG, as published.
 
-    cmsc_temperature, cmsc_eps : of CMSC; the other options are those of W2V
+    cmsc_weight      : of CMSC's loss beside that of the masked prediction
+    cmsc_temperature : of CMSC's cosines
+    cmsc_eps         : least norm in them
+
+    The other options are those of MaskedPrediction.
     """
 
     view = "pairs"

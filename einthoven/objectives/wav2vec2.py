@@ -28,16 +28,7 @@ class W2V(Objective):
     + ``diversity_weight`` * (share of the codes that is not used) + ``energy_weight`` * (mean square of the raw features).
     Parts: those three terms as they enter the loss, ``accuracy``, both perplexities and the quantiser's temperature.
 
-    mask, channel_mask  : Spans over frames and over channels of the tokens; a dict of Spans' fields will do
-    min_spans           : spans that every ECG gets at least
-    quantise_targets    : targets are quantised; otherwise they are the continuous local features
-    latent_vars, latent_groups, latent_dim, latent_temperature : codes per group, groups, width (0: final_dim), temperature schedule
-    final_dim           : width in which cosines are taken
-    target_glu          : a gated linear unit on the projected targets
-    n_negatives, cross_sample_negatives, codebook_negatives : negatives from the same ECG, the whole batch, the codebook
-    negatives_from_everywhere : negatives of the same ECG are any other frame, not only hidden ones (continuous targets only)
-    temperature         : of the cosines
-    dropout_features    : dropout of the local features that become targets
+    Options: see MaskedPrediction.
 
     Right here and wrong in fairseq-signals: cross-sample negatives, and negatives from everywhere, never are the positive's
     own frame, and the latter never are padding. Raises ValueError for options that contradict each other, RecipeError for

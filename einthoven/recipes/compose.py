@@ -101,7 +101,10 @@ def change(base: BaseModel, changes: Mapping[str, Any]) -> BaseModel:
     for key in (key for key in changes if "." not in key and key in shallow):
         _set(tree, model, key, changes[key])
     for key in (key for key in changes if key.endswith(".name") and key in shallow):
-        _set(tree, model, key, changes[key])
+        part = key.removesuffix(".name")
+        before = tree.get(part)
+        if not isinstance(before, dict) or before.get("name") != changes[key]:  # another one: nothing of the old one's options is kept
+            _set(tree, model, part, changes[key])
     valid = keys(model, tree)
     unknown = [key for key in changes if key not in valid]
     problems = [f"{key}: unknown key{_nearest(key, valid)}" for key in unknown]

@@ -1,7 +1,7 @@
 """Where pieces of a recording begin: the rules of ecg-selfsupervised and of the PTB-XL benchmark, as numbers of samples.
 
-The views of a store cut by the same rules: ``Segments`` has the chunks whose ``shortest`` is their length (but pads or drops a recording that is shorter
-than one window), ``Crops`` the random starts with the last one among them.
+The views of a store cut by the same rules: ``Segments`` has the chunks whose ``shortest`` is their length (but pads or drops a recording
+that is shorter than one window), ``Crops`` the random starts with the last one among them.
 """
 
 from __future__ import annotations

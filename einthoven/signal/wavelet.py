@@ -1,9 +1,10 @@
 """The PTB-XL benchmark's features for its wavelet baseline: 72 numbers per lead, 864 for twelve.
 
-A five-level discrete wavelet transform with Daubechies' filter of six vanishing moments (db6), mirrored at the ends, gives six sets of coefficients from the
-coarsest approximation to the finest detail; of each, twelve numbers (``FEATURES``).
+A five-level discrete wavelet transform with Daubechies' filter of six vanishing moments (db6), mirrored at the ends, gives six sets of
+coefficients from the coarsest approximation to the finest detail; of each, twelve numbers (``FEATURES``).
 
-Source: Strodthoff et al., IEEE JBHI 25(5) 2021, after Sharma et al., Biocybern. Biomed. Eng. 2018; Daubechies, Comm. Pure Appl. Math. 41, 1988.
+Source: Strodthoff et al., IEEE JBHI 25(5) 2021, after Sharma et al., Biocybern. Biomed. Eng. 2018; Daubechies, Comm. Pure Appl. Math. 41,
+1988.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ SETS = ("cA5", "cD5", "cD4", "cD3", "cD2", "cD1")
 def daubechies(n_moments: int) -> np.ndarray:
     """The scaling filter with ``n_moments`` vanishing moments and minimal phase: (2·n_moments,) float64, its squares sum up to 1.
 
-    From its definition: of the polynomial that makes the filter orthogonal, the zeros inside the unit circle. Beyond 10 or so moments the zeros
-    are no longer exact.
+    From its definition: of the polynomial that makes the filter orthogonal, the zeros inside the unit circle. Beyond 10 or so moments the
+    zeros are no longer exact.
     """
     # P(y) with y = (2 - z - 1/z) / 4, times z^(n-1): sum over k of binom(n - 1 + k, k) y^k.
     polynomial = np.zeros(2 * n_moments - 1)
@@ -68,7 +69,8 @@ def _windows(signal: np.ndarray, n_taps: int) -> np.ndarray:
 def wavelet_features(signal: np.ndarray) -> np.ndarray:
     """(..., lead, time) -> (..., lead * 72): lead by lead, the sets ``SETS``, the numbers ``FEATURES`` of each.
 
-    NaN must be filled before. The entropy counts exactly equal values, so that it says how much of a recording is flat: of n different ones it is log n.
+    NaN must be filled before. The entropy counts exactly equal values, so that it says how much of a recording is flat: of n different ones
+    it is log n.
     """
     by_set = [_describe(values) for values in dwt(signal)]
     features = np.stack(by_set, axis=-2)  # (..., lead, set, feature)

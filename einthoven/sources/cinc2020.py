@@ -1,7 +1,9 @@
-"""PhysioNet/Computing in Cardiology Challenge 2020: six sets of 12-lead ECGs, labelled with SNOMED CT codes; all of them are in the Challenge 2021 as well.
+"""PhysioNet/Computing in Cardiology Challenge 2020: six sets of 12-lead ECGs, labelled with SNOMED CT codes.
 
-The sets came as separate archives and lie in folders of many names: ``FOLDERS`` knows those of the archives, of PhysioNet's release and of ecg-selfsupervised.
-``meta["dataset"]`` is the set by its name of 2021. PTB-XL and PTB are among them: who tests on PTB-XL must not pretrain on it (``subset``).
+All of them are in the Challenge 2021 as well.
+The sets came as separate archives and lie in folders of many names: ``FOLDERS`` knows those of the archives, of PhysioNet's release and of
+ecg-selfsupervised. ``meta["dataset"]`` is the set by its name of 2021. PTB-XL and PTB are among them: who tests on PTB-XL must not pretrain
+on it (``subset``).
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ def records(root: Path | str, *, subset: Sequence[str] = ()) -> Iterator[RecordR
     """Every recording under a folder, by folder and name.
 
     root   : a folder of sets, or one set
-    subset : the sets that are wanted, by their names of 2021 or the names of their folders; empty: all, also folders of a name that we do not know
+    subset : the sets that are wanted, by their names of 2021 or the names of their folders; empty: all, also folders of a name that we do
+             not know
 
     The rest is of ``physionet2021``. Raises EinthovenError where a set that is wanted is not there.
     """

@@ -1,8 +1,9 @@
-"""China Physiological Signal Challenge 2018 ("ICBEB2018" in the PTB-XL benchmark): 12-lead ECGs of 6 to 60 s from eleven hospitals, nine classes.
+"""China Physiological Signal Challenge 2018 ("ICBEB2018" in the PTB-XL benchmark): 12-lead ECGs of eleven hospitals.
 
-The challenge's own release: one MATLAB struct per recording and ``REFERENCE.csv`` with up to three of the classes 1 to 9 for each. Labels are written in the SNOMED CT
-codes in which the Challenges 2020 and 2021 published the same recordings, "normal" as sinus rhythm, so that a model may be tested on either form. There are no folds:
-the benchmark made ten (``store.stratify``), by label, sex and age.
+Recordings of 6 to 60 s, nine classes. The challenge's own release: one MATLAB struct per recording and ``REFERENCE.csv`` with up to three
+of the classes 1 to 9 for each. Labels are written in the SNOMED CT codes in which the Challenges 2020 and 2021 published the same
+recordings, "normal" as sinus rhythm, so that a model may be tested on either form. There are no folds: the benchmark made ten
+(``store.stratify``), by label, sex and age.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ _LABELS = ("First_label", "Second_label", "Third_label")
 def records(root: Path | str) -> Iterator[RecordRef]:
     """Every row of ``REFERENCE.csv``, in its order.
 
-    A row whose file is not there, and a file that no row names, are given with their problem. Raises EinthovenError where the table is missing, lacks a
-    column, or names a class that is none.
+    A row whose file is not there, and a file that no row names, are given with their problem. Raises EinthovenError where the table is
+    missing, lacks a column, or names a class that is none.
     """
     root = existing_root(root, LAYOUT)
     table = root / TABLE

@@ -1,11 +1,12 @@
-"""CODE-test: 827 12-lead ECGs of the Telehealth Network of Minas Gerais, labelled for six abnormalities by three cardiologists, other doctors and a network.
+"""CODE-test: 827 12-lead ECGs of the Telehealth Network of Minas Gerais, labelled for six abnormalities.
 
-``ecg_tracings.hdf5`` holds one array ``tracings`` (exam, 4096, 12) at 400 Hz, exams of 7 and 10 s padded with zeros at both ends. The padding is cut off:
-otherwise it would enter the mean and be taken for a flat line. ecg-selfsupervised counted the empty rows and cut half of them from each end, which is the same where
-both ends are padded alike.
+``ecg_tracings.hdf5`` holds one array ``tracings`` (exam, 4096, 12) at 400 Hz, exams of 7 and 10 s padded with zeros at both ends. The
+padding is cut off: otherwise it would enter the mean and be taken for a flat line. ecg-selfsupervised counted the empty rows and cut half
+of them from each end, which is the same where both ends are padded alike.
 
-The numbers are taken as mV, as every published use does; the release describes its unit in a way that cannot be right (a factor of 1000 between 1e-4 V and V).
-Labels are those of the gold standard, yes or no for each of the six; the other readers' stand in ``meta["readers"]``.
+The numbers are taken as mV, as ecg-selfsupervised took them; the unit is not certain (tracings of CODE-15 % look twice as large as other
+corpora's), which a scaling by record does not mind. Labels are those of the gold standard of three cardiologists, yes or no for each of the
+six; what single readers and the published network said stands in ``meta["readers"]``.
 """
 
 from __future__ import annotations

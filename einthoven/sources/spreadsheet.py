@@ -1,7 +1,7 @@
 """The first sheet of an Excel workbook (.xlsx), as text: what a corpus's table needs, and nothing that a workbook could do.
 
-An .xlsx is a zip of XML files (ECMA-376). Read are the values of cells; formulas, dates and formats are not. A workbook that is no honest one (parts larger than
-``LARGEST``, XML that declares entities) is refused before it is unfolded.
+An .xlsx is a zip of XML files (ECMA-376). Read are the values of cells; formulas, dates and formats are not. A workbook that is no honest
+one (parts larger than ``LARGEST``, XML that declares entities) is refused before it is unfolded.
 """
 
 from __future__ import annotations

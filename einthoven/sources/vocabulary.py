@@ -1,7 +1,8 @@
 """Class lists: which findings a task knows, and by which codes each vocabulary names them.
 
-Tables of facts beside this file: ``snomed_cinc2021.csv`` (codes, abbreviations and names of the Challenge 2021; physionetchallenges/evaluation-2021,
-BSD-2) and ``scp_ptbxl.csv`` (the statements of PTB-XL and their classes; ``scp_statements.csv`` of PTB-XL, CC BY 4.0).
+Tables of facts beside this file: ``snomed_cinc2021.csv`` (codes, abbreviations and names of the Challenge 2021;
+physionetchallenges/evaluation-2021, BSD-2) and ``scp_ptbxl.csv`` (the statements of PTB-XL and their classes; ``scp_statements.csv`` of
+PTB-XL, CC BY 4.0).
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ def scp_names() -> dict[str, str]:
 
 
 # The 26 scored classes in the order of the challenge's weights.csv: SNOMED CT codes (the challenge scores them as one), abbreviation, name,
-# and the SCP-ECG statement that says the same. Where SCP-ECG has none, or several that only overlap (T wave abnormal: TAB_, NT_, NDT), there is
-# no code, and a recording labelled with SCP-ECG does not know the class. The axis deviations stand in PTB-XL's column heart_axis.
+# and the SCP-ECG statement that says the same. Where SCP-ECG has none, or several that only overlap (T wave abnormal: TAB_, NT_, NDT),
+# there is no code, and a recording labelled with SCP-ECG does not know the class. The axis deviations stand in PTB-XL's column heart_axis.
 _CINC2021 = [
     ("164889003", "AF", "atrial fibrillation", "AFIB"),
     ("164890007", "AFL", "atrial flutter", "AFLT"),
@@ -88,8 +89,8 @@ _CODE = {
     "STach": "ST",
 }
 
-# The nine classes of CPSC 2018 in its order, by the names of the PTB-XL benchmark: SNOMED CT codes and the SCP-ECG statement. "Normal" is the code that the
-# Challenge 2020 gave these recordings, sinus rhythm: elsewhere that says less.
+# The nine classes of CPSC 2018 in its order, by the names of the PTB-XL benchmark: SNOMED CT codes and the SCP-ECG statement. "Normal" is
+# the code that the Challenge 2020 gave these recordings, sinus rhythm: elsewhere that says less.
 _CPSC2018 = [
     ("426783006", "NORM", "normal", "NORM"),
     ("164889003", "AFIB", "atrial fibrillation", "AFIB"),
@@ -164,7 +165,8 @@ def _single(rows: Iterable[Mapping[str, str]]) -> tuple[LabelClass, ...]:
 def ptbxl_classes(rows: Sequence[Mapping[str, str]]) -> dict[str, tuple[LabelClass, ...]]:
     """The six class lists of PTB-XL from a table of its statements, in alphabetical order of their abbreviations, as its benchmark has them.
 
-    rows : code, name, diagnostic, form, rhythm ("1" or "0"), superclass and subclass ("" where a statement has none), as in ``scp_ptbxl.csv``
+    rows : code, name, diagnostic, form, rhythm ("1" or "0"), superclass and subclass ("" where a statement has none), as in
+           ``scp_ptbxl.csv``
     """
     return {
         "ptbxl_super": _grouped(rows, "superclass", _SUPERCLASSES),
@@ -193,8 +195,8 @@ def own_classes(codes: Iterable[str], label_system: str) -> tuple[LabelClass, ..
 def targets(labels: Mapping[str, float] | None, label_system: str | None, classes: Sequence[LabelClass]) -> np.ndarray:
     """What a recording's labels say of each class: (class,) float32; 1 present, 0 absent, NaN not known.
 
-    Not known is every class of an unlabelled recording; a class that the recording's vocabulary has no code for; and one of whose codes some are
-    uncertain (NaN) and none is present. A code that a labelled recording does not list is absent.
+    Not known is every class of an unlabelled recording; a class that the recording's vocabulary has no code for; and one of whose codes
+    some are uncertain (NaN) and none is present. A code that a labelled recording does not list is absent.
     """
     out = np.full(len(classes), np.nan, dtype=np.float32)
     if labels is None or label_system is None:
@@ -210,9 +212,10 @@ def targets(labels: Mapping[str, float] | None, label_system: str | None, classe
 def benchmark_part(label: np.ndarray, *, min_samples: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Which recordings and classes take part in the PTB-XL benchmark's protocol: (row, class) labels -> (row,) bool, (class,) bool.
 
-    Classes present in more than ``min_samples`` recordings (strictly), and recordings with at least one of these classes. Elsewhere a recording without a
-    finding of the task counts as one that has none of them; there it is left out of training and of the test (NORM is a finding of the diagnostic
-    tasks, but of "form" it is not). The benchmark filters the classes of every task but "diagnostic"; an unlabelled recording (NaN) has none.
+    Classes present in more than ``min_samples`` recordings (strictly), and recordings with at least one of these classes. Elsewhere a
+    recording without a finding of the task counts as one that has none of them; there it is left out of training and of the test (NORM is a
+    finding of the diagnostic tasks, but of "form" it is not). The benchmark filters the classes of every task but "diagnostic"; an
+    unlabelled recording (NaN) has none.
     """
     present = np.asarray(label) == 1
     classes = present.sum(axis=0) > min_samples

@@ -1,7 +1,8 @@
 """Chapman University and Shaoxing People's Hospital: 12-lead ECGs of 10 s, labelled with one rhythm and any number of further conditions.
 
-The release on figshare: ``Diagnostics.xlsx`` (or the same table as ``Diagnostics.csv``) and one CSV of microvolts for each recording in ``ECGData/``, and the same
-filtered in ``ECGDataDenoised/``. (PhysioNet's release of the same recordings, in WFDB and with SNOMED CT codes, is read by ``physionet2021``.)
+The release on figshare: ``Diagnostics.xlsx`` (or the same table as ``Diagnostics.csv``) and one CSV of microvolts for each recording in
+``ECGData/``, and the same filtered in ``ECGDataDenoised/``. (PhysioNet's release of the same recordings, in WFDB and with SNOMED CT codes,
+is read by ``physionet2021``.)
 
 Labels are the table's acronyms: its rhythm, and its ``Beat`` split at spaces, of which NONE says that there is no further condition.
 """
@@ -51,8 +52,8 @@ def records(root: Path | str, *, signals: str = "recorded") -> Iterator[RecordRe
 
     signals : "recorded", or "denoised" for the filtered signals of the publishers
 
-    A row whose file is not there, and a file that no row names, are given with their problem. Raises EinthovenError where the table is missing, or
-    lacks a column.
+    A row whose file is not there, and a file that no row names, are given with their problem. Raises EinthovenError where the table is
+    missing, or lacks a column.
     """
     if signals not in SIGNALS:
         raise EinthovenError(f"expected signals as one of {', '.join(SIGNALS)}; got {signals!r}.")

@@ -1,7 +1,8 @@
 """Ten folds for a corpus that has none: iterative stratification of whole patients, as PTB-XL's own folds were made.
 
-Sechidis et al., On the Stratification of Multi-Label Data, ECML PKDD 2011; Wagner et al., Scientific Data 7:154, 2020. ``split.split(strategy="stratified")``
-uses the same idea for three parts and no random number; here is the algorithm as ecg-selfsupervised and the benchmark run it, draw for draw.
+Sechidis et al., On the Stratification of Multi-Label Data, ECML PKDD 2011; Wagner et al., Scientific Data 7:154, 2020.
+``split.split(strategy="stratified")`` uses the same idea for three parts and no random number; here is the algorithm as ecg-selfsupervised
+and the benchmark run it, draw for draw.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ def stratify(
     shares  : of each fold; they sum up to 1
     sizes   : records of each item, 1 without it
 
-    The rarest label that is left goes first; of its items those that carry it most often, then the later ones; each to the fold that wants the label most, then
-    to the one that wants records most, then by lot from NumPy's legacy generator, so that folds of the old systems (seed 0) come out again.
+    The rarest label that is left goes first; of its items those that carry it most often, then the later ones; each to the fold that wants
+    the label most, then to the one that wants records most, then by lot from NumPy's legacy generator, so that folds of the old systems
+    (seed 0) come out again.
     """
     counts = [Counter(one) for one in labels]
     size = np.ones(len(labels)) if sizes is None else np.asarray(sizes, dtype=np.float64)
@@ -76,8 +78,9 @@ def stratified_folds(store: Any, n_folds: int = 10, *, by: Sequence[str] = ("lab
 
     by : what is to be as frequent in every fold: codes that are present, sex, age group (borders ``AGES``)
 
-    A recording whose patient is not known is a patient of its own, copies of one recording stay together, and the folds do not depend on the order of the
-    rows (``store.split``). Unlabelled recordings are a group that is spread evenly, too. Raises StoreError for what cannot be made.
+    A recording whose patient is not known is a patient of its own, copies of one recording stay together, and the folds do not depend on
+    the order of the rows (``store.split``). Unlabelled recordings are a group that is spread evenly, too. Raises StoreError for what cannot
+    be made.
     """
     table = _columns(store)
     if not 2 <= n_folds <= 1000 or not by or not set(by) <= {"labels", "sex", "age"}:

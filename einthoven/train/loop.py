@@ -24,7 +24,7 @@ from einthoven.train.engine import apart, local, whole
 from einthoven.train.log import Log, speeds
 from einthoven.train.optim import set_rate
 from einthoven.train.run import CHECKPOINTS, ENVIRONMENT, MODEL, begin, go_on, locked, refuse_taken
-from einthoven.train.schedule import factor
+from einthoven.train.schedule import factor, momentum
 from einthoven.train.settings import Settings
 from einthoven.train.state import Training
 from einthoven.train.stop import StopSignals
@@ -135,7 +135,7 @@ def _train(
         step = training.step
         engine = training.engine()
         rate = factor(settings.schedule, step, total, order.epoch(step) + 1)
-        set_rate(optimiser, rate)
+        set_rate(optimiser, rate, momentum(settings.schedule, step, total))
 
         # 1. forward and backward: gradients of the sum of weight * loss
         sums = torch.zeros((), dtype=wide, device=device)

@@ -89,6 +89,13 @@ def test_equal_vectors_for_everybody_earn_nothing():
     assert ours["rank_1"] == 0 and ours["auroc"] == 0.5 and ours["eer"] == 0.5 and ours["tar_at_far_0.01"] == 0
 
 
+def test_a_share_of_false_accepts_may_be_reached_but_not_passed():
+    """101 persons are enrolled, one probe is asked: each impostor above its own person is a share of 0.01."""
+    similarity = np.linspace(0, 1, 101)[None]
+    once, twice = (ones(Matching(similarity, np.arange(101), [person]))["tar_at_far_0.01"] for person in (99, 98))
+    assert once == 1 and twice == 0
+
+
 def test_perfect_vectors_make_no_error():
     vector = np.eye(5)
     ours = match(vector, np.arange(5), vector[[4, 1, 1]], np.array([4, 1, 1]))

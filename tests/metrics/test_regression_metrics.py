@@ -64,6 +64,13 @@ def test_what_is_not_defined_is_nan_and_never_a_number():
     assert np.isnan(one["sd"]).all() and one["bias"][1] == 1
 
 
+def test_a_draw_of_one_record_alone_has_no_correlation_whatever_rounding_leaves():
+    predicted, measured = values()
+    known = np.flatnonzero(~np.isnan(measured).any(axis=1))[:20]
+    drawn = Agreement(predicted[known], measured[known])(7 * np.eye(len(known), dtype=int))
+    assert np.isnan(drawn["r2"]).all() and np.isnan(drawn["pearson"]).all() and np.isfinite(drawn["mae"]).all()
+
+
 def test_the_mean_as_answer_has_r2_of_zero():
     measured = values()[1][:, :1]
     constant = np.full_like(measured, np.nanmean(measured))

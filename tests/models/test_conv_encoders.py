@@ -159,6 +159,23 @@ def test_a_classifier_on_it_memorises_four_ecgs(name):
     assert loss < 0.1
 
 
+@pytest.mark.parametrize("name, layer", [("fcn_wang", "layers.1.dropout"), ("lstm", "rnn")])
+def test_dropout_stands_behind_the_first_layer_and_acts_in_training_alone(name, layer):
+    encoder, ecg = small(name, dropout=0.5), torch.randn(2, 12, 64)
+    if name == "fcn_wang":
+        seen = []
+        encoder.get_submodule(layer).register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+        encoder.train()(ecg)
+        (before, after), *_ = seen
+        assert 0.4 < (after[before > 0] == 0).float().mean() < 0.6
+        assert encoder.layers[0].dropout.p == 0.0
+    else:
+        torch.manual_seed(1)
+        one = encoder.train()(ecg)
+        assert not torch.equal(one, encoder(ecg)) and encoder.rnn.dropout == 0.5
+    assert torch.equal(encoder.eval()(ecg), encoder(ecg))
+
+
 def test_an_xresnet_begins_as_its_shortcuts_unless_told_otherwise():
     torch.manual_seed(0)
     encoder = XResNet1d(layers=(1, 2), widen=0.25).eval()

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from einthoven.convert.ecg_selfsupervised_names import load, old_names, recognise, single
+from einthoven.convert.ecg_selfsupervised_names import load, old_names, single
+from einthoven.convert.ecg_selfsupervised_sizes import recognise
 from einthoven.models import ENCODERS
 from einthoven.models.encoder import Encoder
 

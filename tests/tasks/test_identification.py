@@ -11,6 +11,7 @@ from einthoven.errors import CheckpointError
 from einthoven.models import SIZES, ECGTransformer
 from einthoven.models.convnet import ConvNet
 from einthoven.models.folder import build, describe, open_model, save_model
+from einthoven.models.se_wrn import SEWRN
 from einthoven.objectives.step import Moment
 from einthoven.signal.contract import LEGACY_ZSCORE
 from einthoven.tasks.identification import Identification, arcface_loss
@@ -110,6 +111,13 @@ def test_vectors_have_length_one_and_ignore_padding(dim):
     assert alone.shape == (1, dim or 16) and alone.dtype == torch.float32
     torch.testing.assert_close(together.norm(dim=1), torch.ones(2))
     torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_the_vector_is_pooled_as_the_encoder_says():
+    torch.manual_seed(0)
+    network = SEWRN(filters=(4, 8), blocks=1)
+    task, ecg = Identification(network, 2).eval(), torch.randn(2, 12, 100)
+    torch.testing.assert_close(task.embed({"ecg": ecg}), F.normalize(network(ecg).amax(dim=1), dim=1))
 
 
 @pytest.mark.parametrize("options", [{}, {"margin": 1.0, "scale": 64.0, "dim": 8}])
