@@ -140,12 +140,12 @@ def simulate(
 
 @app.command()
 def ingest(
-    source: Annotated[str, typer.Argument(help="ptbxl, physionet2021 or folder")],
+    source: Annotated[str, typer.Argument(help="ptbxl, physionet2021, cinc2020, cpsc2018, zheng, ribeiro, or folder for your own")],
     path: Annotated[Path, typer.Argument(help="the corpus as it was downloaded, or your own folder")],
     store: Annotated[Path, typer.Argument(help="the store to write")],
     fs: Annotated[float, typer.Option(min=20.0, help="the store's sampling frequency, Hz; other recordings are resampled")] = 500.0,
     resampling: Annotated[
-        str, typer.Option(help="polyphase (anti-aliased); linear, linear-fractional and fft are the old systems' ways")
+        str, typer.Option(help="polyphase (anti-aliased); linear, linear-fractional, fft, image and spline are the old systems' ways")
     ] = "polyphase",
     subset: Annotated[str | None, typer.Option(help="only these parts of the corpus, e.g. cpsc_2018,georgia")] = None,
     workers: Workers = None,
@@ -377,14 +377,20 @@ def resume(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="a run, a model's folder, or a .pt of fairseq-signals")],
+    model: Annotated[str, typer.Argument(help="a run, a model's folder, or a checkpoint of an older system")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="data=STORE [split=test]...", help="data, split, where, batch, device, bootstrap, run")
+        list[str] | None,
+        typer.Argument(
+            metavar="data=STORE [split=test]...",
+            help="data, split, where, batch, device, bootstrap, run, noise=1…6, shown=[I, II], task=identification",
+        ),
     ] = None,
 ) -> None:
     """What a model is worth on a store: a table here, JSON, CSV per class and figures in the run.
 
     einthoven evaluate runs/diagnosis data=STORE split=test
+
+    Made harder on purpose: noise=1 … 6 adds what electrodes and mains add; shown=[I, II] shows these leads alone.
     """
     from einthoven.infer.evaluate import evaluate
     from einthoven.recipes.evaluation import evaluation
@@ -392,15 +398,17 @@ def evaluate(
     wanted = evaluation(overrides or [])
     with progress_bar("evaluating") as report:
         result = evaluate(model, wanted, report)
+    from einthoven.infer.evaluate_numbers import Scored
+    from einthoven.report.scores import scores_table
     from einthoven.report.table import evaluation_table
 
-    print_rich(evaluation_table(result.evaluation))
+    print_rich(scores_table(result.scores, result.about) if isinstance(result, Scored) else evaluation_table(result.evaluation))
     print(f"report: {result.folder / 'report.html'}")
 
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Argument(help="a run, a model's folder, or a .pt of fairseq-signals")],
+    model: Annotated[str, typer.Argument(help="a run, a model's folder, or a checkpoint of an older system")],
     files: Annotated[list[Path], typer.Argument(help="recordings, or folders of recordings")],
     out: Annotated[Path | None, typer.Option(help="write the answers as .json or .csv")] = None,
     html: Annotated[Path | None, typer.Option(help="write a report with the tracings")] = None,
@@ -453,17 +461,23 @@ def show(
 
 @app.command()
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="a .pt of fairseq-signals (ECG-FM), pretrained or fine-tuned")],
+    checkpoint: Annotated[Path, typer.Argument(help="a .pt of fairseq-signals (ECG-FM), or a .ckpt or .pt of ecg-selfsupervised")],
     folder: Annotated[Path, typer.Argument(help="the model's folder to write")],
     scaling: Annotated[
-        str, typer.Option(help="what the weights were trained on: record_zscore (ECG-FM) or none (mV, the older pipeline)")
-    ] = "record_zscore",
-    labels: Annotated[Path | None, typer.Option(help="label_def.csv of the old run: the names of the classes")] = None,
+        str | None,
+        typer.Option(
+            help="what the weights were trained on: record_zscore, none (mV) or corpus; by default what that system did", show_default=False
+        ),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="names of the classes: label_def.csv, or a text file with one a line")] = None,
+    builder: Annotated[
+        str | None, typer.Option(help="ecg-selfsupervised, PTB-XL benchmark: the network, where the tensors leave it open")
+    ] = None,
 ) -> None:
     """Other people's weights as a model of ours. Their pickle is read, not executed."""
-    from einthoven.convert.fairseq_signals import convert_checkpoint
+    from einthoven.convert.open import convert_checkpoint
 
-    for note in convert_checkpoint(checkpoint, folder, scaling=scaling, labels=labels):
+    for note in convert_checkpoint(checkpoint, folder, scaling=scaling, labels=labels, builder=builder):
         print(note)
     print(f"written: {folder}")
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from einthoven.augment.pieces import pieces_of
+from einthoven.augment.white_noise import hashed, row_keys
 from einthoven.objectives.step import Moment, valid_of
 
 
@@ -76,7 +77,7 @@ def choose(moment: Moment, name: str, among: Tensor, count: Tensor) -> Tensor:
     """
     n_rows, n = among.shape
     # The place in the last 20 bits makes all keys of a row different: exactly ``count`` of them are among the smallest.
-    key = (moment.uniform(name, n_rows, n, device=among.device) * 2**24).long() << 20 | torch.arange(n, device=among.device)
+    key = hashed(row_keys(moment, name, n_rows, among.device), n).long() << 20 | torch.arange(n, device=among.device)
     key = torch.where(among, key, 2**62)
     # On a CPU torch needs six times NumPy's time for this.
     ranked = torch.from_numpy(np.sort(key.numpy(), axis=1)) if key.device.type == "cpu" else key.sort(dim=1).values

@@ -70,7 +70,9 @@ def demo(folder: Path, *, seed: int = 1, workers: int = 1, say: Callable[[str], 
     for name, command in (("evaluate", commands[5]), ("evaluate the baseline", commands[6])):
         with step(name, command):
             run, *overrides = shlex.split(command)[2:]
-            results[name] = evaluate(run, evaluation(overrides))
+            judged = evaluate(run, evaluation(overrides))
+            assert isinstance(judged, Evaluated)  # a diagnosis model's
+            results[name] = judged
     ours, baseline = results["evaluate"], results["evaluate the baseline"]
 
     files = interesting(corpus, store, ours)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from einthoven.errors import EinthovenError
+from einthoven.infer.evaluate_numbers import Scored, evaluate_identification, evaluate_regression, refuse_other_kinds
 from einthoven.infer.model import Model
+from einthoven.infer.noise import noise_of_level
 from einthoven.metrics.evaluation import Evaluation
 from einthoven.metrics.evaluation import evaluate as judge
 from einthoven.recipes.evaluation import Evaluate
@@ -41,23 +43,39 @@ class Evaluated:
     folder: Path
 
 
-def evaluate(name: str | Path, wanted: Evaluate, progress: Callable[[int, int], None] | None = None) -> Evaluated:
-    """Evaluate a model; write ``evaluation.json``, ``per_class.csv``, ``predictions.csv`` and ``report.html``.
+def evaluate(name: str | Path, wanted: Evaluate, progress: Callable[[int, int], None] | None = None) -> Evaluated | Scored:
+    """Evaluate a model; write ``evaluation.json`` and ``report.html``, and for diagnosis ``per_class.csv`` and ``predictions.csv``.
 
     Raises EinthovenError where model and store do not go together: no head, another rate, no labels for the model's classes.
     """
     assert wanted.data is not None
     model, store = Model.from_pretrained(name, wanted.device), Store(wanted.data)
-    if not model.classes:
+    if model.contract.fs != store.fs:
         raise EinthovenError(
-            f"{name} is an encoder without a head and names no findings; fine-tune it first: einthoven finetune diagnosis init={name}"
+            f"{name} takes signals at {model.contract.fs:g} Hz and {store.path} is at {store.fs:g} Hz: ingest the corpus with --fs {model.contract.fs:g}"
         )
+    if wanted.shown is not None:
+        model.contract = replace(model.contract, shown=wanted.shown)
+    kind = wanted.task or model.config["kind"]
+    if kind == "encoder":
+        refuse_other_kinds(model)
+    if kind != "diagnosis" and (wanted.noise or wanted.unlabelled):
+        raise EinthovenError(f"noise and unlabelled are of diagnosis; this is an evaluation of {kind}: leave them away")
     rows = np.arange(len(store)) if wanted.split == "all" else np.flatnonzero(store.column("split") == wanted.split)
     if wanted.where:
         rows = rows[np.isin(rows, select(store, wanted.where))]
     if not len(rows):
         raise EinthovenError(f"{store.path} has no recordings in split={wanted.split}" + (f" where {wanted.where}" if wanted.where else ""))
-    probability, label, rows = answers(model, store, rows, wanted.batch, progress)
+    folder = wanted.run or home_of(name, store, wanted)
+    if kind != "diagnosis":
+        folder.mkdir(parents=True, exist_ok=True)
+        judged = evaluate_identification if kind == "identification" else evaluate_regression
+        return judged(model, store, rows, wanted, folder)
+    noise = noise_of_level(wanted.noise, model, wanted.seed) if wanted.noise else None
+    probability, label, rows = answers(model, store, rows, wanted.batch, progress, noise)
+    if (wanted.unlabelled or model.config["provenance"].get("unlabelled")) == "leave_out":
+        kept = (label == 1).any(axis=1)
+        probability, label, rows = probability[kept], label[kept], rows[kept]
     if not (~np.isnan(label)).any():
         systems = sorted({system for system in store.column("label_system")[rows] if system})
         raise EinthovenError(
@@ -81,7 +99,6 @@ def evaluate(name: str | Path, wanted: Evaluate, progress: Callable[[int, int], 
         thresholds=thresholds,
         challenge=challenge,
     )
-    folder = wanted.run or home_of(name, store, wanted.split)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "evaluation.json", evaluation.to_json())
     write_text(folder / "per_class.csv", evaluation.to_csv())
@@ -89,15 +106,22 @@ def evaluate(name: str | Path, wanted: Evaluate, progress: Callable[[int, int], 
     from einthoven.report.evaluation import evaluation_html
 
     about = {"model": str(name), "store": f"{store.path}, {wanted.split}: {len(rows)} recordings"}
-    about |= facts_of(model) | otherwise(model, store, rows)
+    about |= facts_of(model) | otherwise(model, store, rows) | on_purpose(wanted)
     write_text(folder / "report.html", evaluation_html(evaluation, probability=probability, label=label, names=names, model=about))
     return Evaluated(evaluation, probability, label, rows, folder)
 
 
 def answers(
-    model: Model, store: Store, rows: np.ndarray, batch: int = 64, progress: Callable[[int, int], None] | None = None
+    model: Model,
+    store: Store,
+    rows: np.ndarray,
+    batch: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+    change: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The model's answer for stored recordings: probability and label (record, class), and the rows (record,) in ascending order.
+
+    change : called with each batch and its number before it is answered
 
     The same numbers as ``Model.predict`` on the record, up to the store's rounding to int16.
     """
@@ -106,7 +130,8 @@ def answers(
         raise EinthovenError(f"the model takes signals in {contract.unit}, a store gives mV: ask it about files with predict")
     classes = [label_class(one) for one in model.classes]
     view = Segments(store, rows, contract.seconds, fs=contract.fs, stride=contract.stride, classes=classes, **contract.of_view())
-    probability, said, which = by_windows(model.module.predict, view, batch, model.device, model.aggregation, progress=progress)  # type: ignore[arg-type]
+    predict: Any = model.module.predict
+    probability, said, which = by_windows(predict, view, batch, model.device, model.aggregation, change=change, progress=progress)
     return probability, said["label"], which
 
 
@@ -142,9 +167,27 @@ def otherwise(model: Model, store: Store, rows: np.ndarray) -> dict[str, str]:
     }
 
 
-def home_of(name: str | Path, store: Store, split: str) -> Path:
+def on_purpose(wanted: Evaluate) -> dict[str, str]:
+    """What was made harder."""
+    said = {}
+    if wanted.noise:
+        said["noise added"] = f"level {wanted.noise} of 6: baseline wander, powerline, muscle noise, baseline shift"
+    if wanted.shown is not None:
+        said["leads shown"] = " ".join(wanted.shown)
+    return said
+
+
+def home_of(name: str | Path, store: Store, wanted: Evaluate) -> Path:
     """Where an evaluation is written: in the run, or beside the model where there is no run."""
     path = Path(name)
+    split = "-".join(
+        [
+            wanted.split,
+            *([f"noise{wanted.noise}"] if wanted.noise else []),
+            *(["".join(wanted.shown)] if wanted.shown else []),
+            *([wanted.task] if wanted.task else []),
+        ]
+    )
     if path.is_dir():
         run = path.parent if path.name == "model" else path
         return run / "evaluation" / f"{store.path.name}-{split}"

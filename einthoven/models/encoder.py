@@ -42,6 +42,7 @@ class Encoder(nn.Module):
     local_dim          : width of ``Frames.local``, where there are halves
     pooling            : how this encoder's frames become one vector, as published: a name of ``layers.pool.POOLINGS``
     has_context        : whether ``frames`` and ``context`` exist
+    causal             : whether a frame of the context knows nothing of later frames, so that predicting them means something
     takes_any_tokens   : whether ``context`` may be given any subset of the tokens, because they carry their own positions
     least_samples      : shortest signal that gives a frame
 
@@ -50,6 +51,7 @@ class Encoder(nn.Module):
 
     has_context: ClassVar[bool] = False
     takes_any_tokens: ClassVar[bool] = False
+    causal: bool = False
     frozen: bool = False
 
     def __init__(

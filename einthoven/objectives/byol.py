@@ -87,5 +87,5 @@ class BYOL(Objective):
     def check(self, data: Any, n_items: int) -> None:
         if n_items < 2:
             raise RecipeError(
-                f"byol normalises over its batch: expected at least 2 in a micro-batch, got {n_items}; raise batch, or lower accumulate"
+                f"byol normalises over its batch: expected at least 2 in a micro-batch, got {n_items}; raise batch or micro_batch"
             )

@@ -128,5 +128,5 @@ class SimCLR(Objective):
         if n_items < 2:
             raise RecipeError(
                 f"simclr tells an ECG from the others of its batch: expected at least 2 in a micro-batch, got {n_items}; "
-                "raise batch, or lower accumulate"
+                "raise batch or micro_batch"
             )

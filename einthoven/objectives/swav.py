@@ -89,7 +89,7 @@ class SwAV(Objective):
     epsilon       : how soft the assignment is
     iterations    : of Sinkhorn's normalisation
     queue         : older vectors of each assigned view that share the prototypes with the batch once they are so many; 0: none
-    queue_from    : updates after which vectors are kept for it; the paper's 15 epochs, counted in updates
+    queue_from    : updates after which there is a queue, to be filled; the paper's 15 epochs, counted in updates
     frozen_for    : updates in which the prototypes stay as they are; the paper's first epoch, counted in updates
 
     Views of one length go through the encoder together, and all of them through the head, as in the paper, so that batch norms
@@ -170,7 +170,7 @@ class SwAV(Objective):
     @torch.no_grad()
     def assign(self, vectors: Tensor, moment: Moment) -> Tensor:
         """Assignments of all processes' rows: (assigned, row, dim) -> (assigned, row, prototype). The queue takes part once it is full."""
-        if not self.n_queue:
+        if not self.n_queue or moment.step < self.queue_from:
             return torch.stack([sinkhorn(rows @ self.prototypes.T, self.epsilon, self.iterations) for rows in vectors])
         n_rows = vectors.shape[1]
         counted = torch.cat(
@@ -178,7 +178,7 @@ class SwAV(Objective):
         )
         with_queue = torch.cat([vectors, self.queue.to(vectors.dtype)], dim=1)
         codes = [sinkhorn(rows @ self.prototypes.T, self.epsilon, self.iterations, counted)[:n_rows] for rows in with_queue]
-        if self.training and moment.step >= self.queue_from:
+        if self.training:
             self.queue.copy_(with_queue[:, : self.n_queue])  # the newest in front
             self.filled.add_(n_rows).clamp_(max=self.n_queue)
         return torch.stack(codes)
@@ -207,7 +207,7 @@ class SwAV(Objective):
         if n_prototypes > n_items + self.n_queue:
             raise RecipeError(
                 f"swav shares prototypes={n_prototypes} among {n_items} ECGs of a micro-batch and queue={self.n_queue} older ones, and cannot give "
-                f"one to each: set prototypes={n_items + self.n_queue} or less, or raise queue or batch"
+                f"one to each: set prototypes={n_items + self.n_queue} or less, or raise queue, or batch and micro_batch"
             )
         n_window = getattr(getattr(data, "segments", data), "n_window", None)  # None: whole recordings, seen when a batch comes
         if self.n_small and n_window is not None:

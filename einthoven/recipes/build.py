@@ -282,5 +282,6 @@ def provenance(recipe: Recipe, store: Store) -> dict[str, Any]:
         "init": Path(recipe.init).name if recipe.init else None,
         "data": {key: store.facts["source"].get(key) for key in ("name", "version", "licence", "citation")},
         "records_sha256": fingerprint(store),
+        **({"unlabelled": recipe.unlabelled} if isinstance(recipe, Finetune) and recipe.unlabelled != "negative" else {}),
         "code": f"einthoven {einthoven.__version__}",
     }

@@ -80,7 +80,9 @@ def spread(encoder: nn.Module, batch: Mapping[str, Any]) -> float:
     0: every ECG gets the same embedding. NaN where there are fewer than two rows. The encoder is put into evaluation mode and back.
     """
     rows = min(_ROWS, len(batch["ecg"]))
-    if rows < 2 or batch["ecg"].shape[1] != len(getattr(encoder, "leads", batch["ecg"][0])):  # an encoder of single leads sees them one by one
+    if rows < 2 or batch["ecg"].shape[1] != len(
+        getattr(encoder, "leads", batch["ecg"][0])
+    ):  # an encoder of single leads sees them one by one
         return float("nan")
     modes = {part: part.training for part in encoder.modules()}
     encoder.eval()

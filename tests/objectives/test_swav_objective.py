@@ -134,7 +134,7 @@ def test_no_gradient_goes_through_the_codes():
 
 
 def test_the_queue_takes_part_once_it_is_full_and_only_then():
-    """The newest vectors stand in front; nothing is kept before ``queue_from``, nothing in evaluation."""
+    """The newest vectors stand in front; there is none before ``queue_from``, nothing in evaluation."""
     swav = tiny(queue=10, queue_from=1, small=0).double()
     draw = torch.Generator().manual_seed(0)
     old = torch.zeros(2, 10, 8, dtype=torch.float64)

@@ -161,3 +161,17 @@ def test_a_network_of_full_size_has_the_old_names_shapes_and_number_of_parameter
         return
     assert ours == keys
     assert sum(p.numel() for part in (encoder, head) if part is not None for p in part.parameters()) == stated["num_parameters"]
+
+
+@pytest.mark.parity
+def test_stages_of_an_xresnet_are_the_groups_of_the_old_discriminative_learning_rates(parity_root):
+    """Head first, then from the top to the input: prefixes, and how many tensors each group has."""
+    path = parity_root / "ecg_selfsupervised" / "manifest" / "finetune_param_groups.json"
+    groups = json.loads(path.read_text())["discriminative"][1:]
+    with torch.device("meta"):
+        encoder = ENCODERS["xresnet1d"](**PRESETS["xresnet1d50"][1], stem_bias=True)
+    names = old_names(encoder)
+    assert len(groups) == len(encoder.stages())
+    for group, stage in zip(groups, reversed(encoder.stages())):
+        inside = [f"features.{names[key]}" for key, _ in encoder.named_parameters() if key.startswith(stage)]
+        assert len(inside) == group["n"] and {".".join(key.split(".")[:2]) for key in inside} == set(group["prefixes"])
