@@ -3,6 +3,7 @@
 Sources: Mehari and Strodthoff, Comput Biol Med 2022 (up to 0.3 shifts per second, of 3 s) and fairseq-signals (one shift of a fifth of
 the window, up or down in each lead). Differences: the first one's factor per lead was 2b - z by a slip of precedence, here
 (2b - 1) z, a random sign times a number around 1; the second one shifted by ±1 - a instead of ±a, that is by about 1 mV always.
+fairseq-signals' form is ``n_shifts=1, graded=False, unlike=0, largest=0.1`` and ``seconds`` a fifth of the window.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Baseline wander: breathing and sweat move the baseline slowly, in all leads at once.
 
 Two published forms. Mehari and Strodthoff, Comput Biol Med 2022 (``comb``): cosines at all multiples of 0.01 Hz up to 0.49 Hz, the
-same in every lead. fairseq-signals (``tones``): three cosines at random frequencies of 0.01–0.2 Hz, with a factor per lead around 1.
+same in every lead. fairseq-signals (``tones``): three cosines at random frequencies of 0.01–0.2 Hz, with a factor per lead around 1
+(``form=tones, highest=0.2, unlike=0.5``, and as there configured ``largest=0.1``).
 
 Differences: the first form's cosine of 0 Hz, a constant, is left out, and its batch is not changed in place; frequencies are in
 Hz of the signal's own fs, which fairseq-signals' examples did not pass on. The same wander in every lead would break the

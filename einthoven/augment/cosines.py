@@ -28,7 +28,8 @@ def cosines(amplitude: Tensor, hz: Tensor, phase: Tensor, n_samples: int, fs: fl
     amplitude = amplitude.to(torch.float32)[..., None]
     left = torch.cat([amplitude * coarse.cos(), -amplitude * coarse.sin()], dim=1).mT  # (batch, block, 2 k)
     right = torch.cat([fine.cos(), fine.sin()], dim=-2)
-    return (left @ right).flatten(1)[:, :n_samples]
+    with torch.autocast(hz.device.type, enabled=False):  # an objective that makes its views may run in half precision
+        return (left @ right).flatten(1)[:, :n_samples]
 
 
 def _angle(turns: Tensor) -> Tensor:

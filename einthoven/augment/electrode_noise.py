@@ -6,8 +6,8 @@ V3 is in V3 alone. Noise drawn per lead never looks like that. All laws of the l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -48,13 +48,15 @@ class ElectrodeNoise(Augment):
             raise ValueError(f"expected leads of {' '.join(TWELVE)}, which are made of nine electrodes; got {' '.join(unknown)}")
 
     def change(self, batch: dict[str, Any], moment: Moment) -> dict[str, Any]:
-        ecg, mix = batch["ecg"], leads_of_electrodes(self.leads)
+        ecg = batch["ecg"]
+        mix = leads_of_electrodes(tuple(self.leads), ecg.device).to(ecg)
         drawn = moment.uniform("electrode_noise/amplitude", ecg.shape[0], mix.shape[1], device=ecg.device)
         amplitude = between(drawn, self.smallest, self.largest)
-        return {"ecg": add_white_noise(batch, moment, "electrode_noise", amplitude, mix.to(ecg))}
+        return {"ecg": add_white_noise(batch, moment, "electrode_noise", amplitude, mix)}
 
 
-def leads_of_electrodes(leads: Sequence[str]) -> Tensor:
+@lru_cache(maxsize=16)
+def leads_of_electrodes(leads: tuple[str, ...], device: torch.device) -> Tensor:
     """What each lead is made of: (lead, electrode=9), for RA, LA, LL, V1 … V6."""
     mix = torch.zeros(len(leads), len(ELECTRODES))
     for row, lead in enumerate(leads):
@@ -63,4 +65,4 @@ def leads_of_electrodes(leads: Sequence[str]) -> Tensor:
             mix[row, ELECTRODES.index(lead)] = 1.0
         else:
             mix[row, :3] = torch.tensor(_LIMB_LEADS[lead])
-    return mix
+    return mix.to(device)

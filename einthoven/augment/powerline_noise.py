@@ -3,6 +3,7 @@
 Sources: fairseq-signals (50 or 60 Hz, no harmonics, the same in every lead) and Mehari and Strodthoff, Comput Biol Med 2022 (50 Hz
 and two harmonics, a factor in [-1, 1] per lead). Differences: the latter multiplied by the amplitude twice; and at 100 Hz its
 harmonics of 100 and 150 Hz became a constant and again 50 Hz: what a sampled signal cannot hold is left out, unless ``aliased``.
+fairseq-signals' form is ``n_harmonics=1, unlike=False, largest=0.1``, the other's ``mains=[50]``.
 """
 
 from __future__ import annotations

@@ -26,21 +26,21 @@ def free_leads(leads: tuple[str, ...], limb_laws: bool) -> tuple[int, ...]:
     return tuple(row for row, lead in enumerate(leads) if lead not in bound)
 
 
+def mixing(leads: Sequence[str], limb_laws: bool, like: Tensor) -> Tensor:
+    """What each lead gets of the free ones: (lead, free lead), of ``like``'s type and on its device."""
+    return _mixing(tuple(leads), limb_laws, like.dtype, like.device)
+
+
 @lru_cache(maxsize=64)
-def _mixing(leads: tuple[str, ...], limb_laws: bool) -> Tensor:
+def _mixing(leads: tuple[str, ...], limb_laws: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
     free = free_leads(leads, limb_laws)
-    mix = torch.zeros(len(leads), len(free))
+    mix = torch.zeros(len(leads), len(free), dtype=dtype)
     for row, lead in enumerate(leads):
         if row in free:
             mix[row, free.index(row)] = 1.0
         else:
             mix[row, free.index(leads.index("I"))], mix[row, free.index(leads.index("II"))] = LIMB_LAWS[lead]
-    return mix
-
-
-def mixing(leads: Sequence[str], limb_laws: bool, like: Tensor) -> Tensor:
-    """What each lead gets of the free ones: (lead, free lead), of ``like``'s type and on its device."""
-    return _mixing(tuple(leads), limb_laws).to(like)
+    return mix.to(device)
 
 
 def add_course(batch: Mapping[str, Any], course: Tensor, gain: Tensor, leads: Sequence[str], *, limb_laws: bool = True) -> Tensor:
@@ -49,7 +49,7 @@ def add_course(batch: Mapping[str, Any], course: Tensor, gain: Tensor, leads: Se
     course : (batch, time); gain : (batch, free lead), their product in mV. Free leads are those of ``free_leads``
     """
     ecg, scale = batch["ecg"], batch.get("scale")
-    gain = gain.to(ecg) @ mixing(leads, limb_laws, ecg).mT
+    gain = (gain.to(ecg)[:, None, :] * mixing(leads, limb_laws, ecg)).sum(dim=2)
     if scale is not None:
         gain = gain / scale
     return torch.addcmul(ecg, gain[:, :, None], course.to(ecg)[:, None, :])
@@ -66,7 +66,8 @@ def add_noise(batch: Mapping[str, Any], noise: Tensor, amplitude: Tensor, mix: T
     weight = amplitude.to(ecg)[:, None, :] * mix
     if scale is not None:
         weight = weight / scale[:, :, None]
-    return torch.baddbmm(ecg, weight, noise.to(ecg), out=out)
+    with torch.autocast(ecg.device.type, enabled=False):  # an objective that makes its views may run in half precision
+        return torch.baddbmm(ecg, weight, noise.to(ecg), out=out)
 
 
 def add_white_noise(batch: Mapping[str, Any], moment: Moment, name: str, amplitude: Tensor, mix: Tensor) -> Tensor:

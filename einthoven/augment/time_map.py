@@ -76,8 +76,8 @@ def choose(moment: Moment, name: str, among: Tensor, count: Tensor) -> Tensor:
     among : (batch, n) bool; count : (batch,) int64, no more than there are
     """
     n_rows, n = among.shape
-    # The place in the last 20 bits makes all keys of a row different: exactly ``count`` of them are among the smallest.
-    key = hashed(row_keys(moment, name, n_rows, among.device), n).long() << 20 | torch.arange(n, device=among.device)
+    # The place in the last 30 bits makes all keys of a row different: exactly ``count`` of them are among the smallest.
+    key = hashed(row_keys(moment, name, n_rows, among.device), n).long() << 30 | torch.arange(n, device=among.device)
     key = torch.where(among, key, 2**62)
     # On a CPU torch needs six times NumPy's time for this.
     ranked = torch.from_numpy(np.sort(key.numpy(), axis=1)) if key.device.type == "cpu" else key.sort(dim=1).values

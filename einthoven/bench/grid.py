@@ -52,6 +52,9 @@ class Grid(_Frozen):
     name: str = Field(description="of the comparison")
     methods: tuple[Method, ...] = Field(min_length=1, description="recipes, or {recipe, name, encoders, set}")
     encoders: tuple[str, ...] = Field(("tiny",), min_length=1, description="encoders on which every method is tried that can use them")
+    variants: dict[str, str] = Field(
+        {}, description='names for encoders that differ from a preset: {vit_100hz: "vit_tiny encoder.patch=5"}; to be used under encoders'
+    )
     protocols: tuple[Literal["probe", "linear", "attention", "head_first", "full", "lora"], ...] = Field(
         ("probe",),
         min_length=1,
@@ -76,6 +79,11 @@ class Grid(_Frozen):
     @classmethod
     def _several(cls, value: Any) -> Any:
         return value if isinstance(value, list | tuple) else (value,)
+
+    def encoder(self, name: str) -> list[str]:
+        """The key=value texts that make an encoder of the grid."""
+        preset, *changes = self.variants.get(name, name).split()
+        return [f"encoder={preset}", *changes]
 
 
 SHIPPED = Path(__file__).parent / "grids"

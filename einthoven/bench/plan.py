@@ -51,6 +51,7 @@ def cells_of(grid: Grid, line: Line) -> dict[tuple[str, float], str]:
     """(protocol, share of labels) -> the name of what is written about it. Everything that the answer depends on is in the name, so that a grid
     may grow in a folder that has a part of it."""
     basis = grid.model_dump(mode="json", include={"pretraining", "finetuning", "classes", "unlabelled", "set"})
+    basis["encoder"] = grid.encoder(line.encoder)
     basis["method"] = line.method.model_dump(mode="json", include={"recipe", "set"}) if line.method else None
     mark = _letters(basis)
     return {
@@ -64,7 +65,7 @@ def pretraining_of(grid: Grid, line: Line, lr: float, data: Path) -> Pretrain:
     from einthoven.recipes import PRETRAIN, recipe
 
     assert line.method is not None
-    made = recipe(line.method.recipe, [f"encoder={line.encoder}", *grid.set, *line.method.set], of=PRETRAIN)
+    made = recipe(line.method.recipe, [*grid.encoder(line.encoder), *grid.set, *line.method.set], of=PRETRAIN)
     assert isinstance(made, Pretrain)
     rows = 2 if OBJECTIVES[made.objective.name].view == "pairs" else 1
     return made.model_copy(update=_budget(made, grid.pretraining, lr, line.seed, data, max(1, grid.pretraining.batch // rows)))
@@ -74,7 +75,7 @@ def finetuning_of(grid: Grid, line: Line, protocol: str, lr: float, share: float
     """The recipe of one fine-tuning run."""
     from einthoven.recipes import recipe
 
-    begin = [f"init={init}"] if init is not None else [f"encoder={line.encoder}"]
+    begin = [f"init={init}"] if init is not None else grid.encoder(line.encoder)
     kept = [
         text
         for text in (*grid.set, *(line.method.set if line.method else ()))
@@ -90,8 +91,10 @@ def finetuning_of(grid: Grid, line: Line, protocol: str, lr: float, share: float
         "maximise": True,
         "validate_every": max(1, grid.finetuning.steps // 5),
     }
-    if made.encoder.kind_of(line.encoder).__name__ == "ECGTransformer" and "extractor_gradient" not in made.encoder.chosen:
-        changes["encoder"] = type(made.encoder)(name=made.encoder.name, **{**made.encoder.chosen, "extractor_gradient": 1.0})
+    whole = recipe("diagnosis", [*grid.encoder(line.encoder)], of=("diagnosis",)).encoder
+    if "extractor_gradient" in whole.all_options(whole.name).model_fields and "extractor_gradient" not in made.encoder.chosen:
+        # ECG-FM's fine-tuning leaves the convolutions as they are; in a comparison of protocols "full" means all weights.
+        changes["encoder"] = made.encoder.model_copy(update={"extractor_gradient": 1.0})
     return made.model_copy(update=changes)
 
 

@@ -132,12 +132,17 @@ class Model:
                 yield self._prediction(ready, windows)
 
     def need_classes(self) -> None:
-        """Raise CheckpointError, saying what to do, when this is an encoder that names no findings."""
-        if not self.classes:
-            name = self.name or "MODEL"
+        """Raise CheckpointError, saying what to do, when this is a model that names no findings."""
+        if self.classes:
+            return
+        name, kind = self.name or "MODEL", self.config["kind"]
+        if kind != "encoder":
             raise CheckpointError(
-                f"{name} is an encoder without a head and names no findings; fine-tune it first: einthoven finetune diagnosis init={name} data=STORE"
+                f"{name} is a model of {kind} and names no findings; ask it about a store: einthoven evaluate {name} data=STORE"
             )
+        raise CheckpointError(
+            f"{name} is an encoder without a head and names no findings; fine-tune it first: einthoven finetune diagnosis init={name} data=STORE"
+        )
 
     def embed(self, recording: Record | str | Path) -> np.ndarray:
         """One vector for a recording: (dim,) float32, the mean over its windows of the vector that the head sees (mean over valid frames)."""

@@ -45,7 +45,7 @@ class BYOL(Objective):
 
     The copy is in training mode, as in the paper's and the ECG system's code: its batch norms normalise by its own batches, over all
     processes. Every parameter of it follows; the old ECG code moves only those whose name has ``weight`` in it, so that its
-    biases stay at random values for ever (``move(…, only=…)`` does that). There the decay lags one update behind.
+    biases stay what they were at the beginning (``move(…, only=…)`` does that). There the decay lags one update behind.
     """
 
     n_views = 2

@@ -18,27 +18,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from einthoven.errors import EinthovenError, RecipeError
+from einthoven.errors import RecipeError
 from einthoven.layers.block_mask import block_size, blocks, context_mask, interval_mask, mark
-from einthoven.layers.gather import sum_over_processes
 from einthoven.layers.momentum_copy import follow, frozen_copy
 from einthoven.layers.sincos import sincos
 from einthoven.layers.vit_block import Bias, Block, initialise, keys_of
 from einthoven.models.encoder import Encoder
 from einthoven.models.vit1d import ViT1D
+from einthoven.objectives.collapse import Guard, look
 from einthoven.objectives.mae import row_means
 from einthoven.objectives.masked_prediction import places, single, take
 from einthoven.objectives.objective import Objective
 from einthoven.objectives.step import Moment, Step, valid_of
-
-LEAST_SPREAD = 0.1
-LEAST_RECORD_SPREAD = 0.003
-LEAST_SIZE = 0.01
-"""See JEPA. A ViT at random weights has spreads of 0.7 and, for signals of 0.2 mV, 0.02 to 0.7; sums in float32 know a spread to 0.001."""
-
-
-class Collapsed(EinthovenError):
-    """The targets no longer say anything about the ECG."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +156,7 @@ class JEPA(Objective):
         self.target_norm = target_norm or ("none" if self.loss == "l1" else "layer_norm")
         self.seen_share, self.block_share, self.context_share, self.n_blocks = seen_share, block_share, context_share, n_blocks
         self.least = max(1, round(least_seconds * encoder.fs / encoder.samples_per_frame))
-        self.momentum, self.momentum_end, self.keep, self.guard = momentum, momentum_end, keep, guard
+        self.momentum, self.momentum_end, self.keep = momentum, momentum_end, keep
         self.encoder, self.average = encoder, frozen_copy(encoder)
         self.average.freeze()
         self.leaves_out, self.n_rows = leaves_out, encoder.n_rows if isinstance(encoder, ViT1D) else 1
@@ -179,9 +170,7 @@ class JEPA(Objective):
         self.predictor = Predictor(encoder.dim, width, heads, depth, bias="none" if leaves_out else "all", encoder_depth=encoder_depth)
         # What asks (left out: in the predictor), or what covers (before the encoder's context).
         self.hidden_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(width if leaves_out else encoder.dim), std=0.02))
-        self.register_buffer("begun", torch.full((3,), float("nan")))  # what the first look of the run saw
-        self.begun: Tensor
-        self._looked: Tensor | None = None
+        self.guard = Guard(guard, sizes=self.target_norm == "none")
 
     @property
     def kept(self) -> Encoder:
@@ -283,59 +272,11 @@ class JEPA(Objective):
             asked = None if counted is None else counted.gather(1, predicted)
             loss = row_means(self.distance(answer, take(target, predicted)), asked).mean()
             with torch.no_grad():
-                looked = self._look(raw, target, loss, predicted, counted, asked, over_processes=moment.rows(n_batch) != n_batch)
+                spread = moment.rows(n_batch) != n_batch
+                looked = look(raw.detach(), target.detach(), loss.detach(), self.distance, predicted, counted, over_processes=spread)
         if self.training and moment.rows(n_batch) > 1:  # a single record is its own mean
-            self._looked = torch.stack([looked["target_spread"], looked["record_spread"], looked["target_size"]])
-            self.begun.copy_(torch.where(self.begun.isnan(), self._looked.to(self.begun.dtype), self.begun))
+            self.guard.remember(looked)
         return Step(loss, {"jepa": loss.detach(), **looked}, weight=float(n_batch))
-
-    # ------------------------------------------------------------------------------------------------ has it collapsed?
-
-    def _look(
-        self,
-        raw: Tensor,
-        target: Tensor,
-        loss: Tensor,
-        predicted: Tensor,
-        counted: Tensor | None,
-        asked: Tensor | None,
-        *,
-        over_processes: bool,
-    ) -> dict[str, Tensor]:
-        """The parts that tell a representation from a constant, over the rows of all processes: see the class."""
-        raw, target, loss = raw.detach(), target.detach(), loss.detach()
-        total = sum_over_processes if over_processes else (lambda x: x)
-        n_batch, n_frames, dim = target.shape
-        weight = target.new_ones(n_batch, n_frames, 1) if counted is None else counted[:, :, None].to(target.dtype)
-        mean = (target * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
-        sums = [
-            (target * weight).sum(dim=0).flatten(),
-            weight.sum(dim=0).flatten(),
-            (target.square() * weight).sum().reshape(1),
-            (raw.square() * weight).sum().reshape(1),
-            F.normalize(mean, dim=1).sum(dim=0),
-            target.new_tensor([n_batch]),
-        ]
-        at_place, n_place, square, size, direction, n_rows = total(torch.cat(sums)).split([len(one) for one in sums])
-        at_place, n_place = at_place.view(n_frames, dim), n_place.view(n_frames, 1)
-        n = n_place.sum().clamp(min=1)
-        centre = at_place.sum(dim=0) / n
-        place = at_place / n_place.clamp(min=1)
-        whole = square.clamp_min(1e-12)
-        spread = (1 - centre.square().sum() * n / whole).clamp(min=0).sqrt()
-        of_records = (1 - (place.square() * n_place).sum() / whole).clamp(min=0).sqrt()
-        wanted = take(target, predicted)
-        by_centre = row_means(self.distance(centre, wanted), asked).mean()
-        by_place = row_means(self.distance(place[predicted], wanted), asked).mean()
-        answered, centred, placed = total(torch.stack([loss, by_centre, by_place]) * n_batch)
-        return {
-            "target_size": (size / (n * dim)).sqrt().squeeze(),
-            "target_spread": spread.squeeze(),
-            "record_spread": of_records.squeeze(),
-            "target_cosine": ((direction.square().sum() - n_rows) / (n_rows * (n_rows - 1)).clamp(min=1)).squeeze(),
-            "relative_loss": answered / centred.clamp_min(1e-12),
-            "relative_to_place": answered / placed.clamp_min(1e-12),
-        }
 
     def after_update(self, step: int, total: int) -> None:
         """The copy follows; and, at every ``guard``-th update, a look at what its targets were."""
@@ -347,27 +288,8 @@ class JEPA(Objective):
                     ours.lerp_(theirs, 1 - decay)
                 else:
                     ours.copy_(theirs)
-        if self.guard and step % self.guard == 0 and self._looked is not None:
-            self._refuse_collapse(step)
+        self.guard.check(step)
 
     def momentum_at(self, step: int, total: int) -> float:
         """After ``step`` updates of ``total``: ``momentum_end`` after the last."""
         return self.momentum + (self.momentum_end - self.momentum) * min(1.0, step / total)
-
-    def _refuse_collapse(self, step: int) -> None:
-        assert self._looked is not None
-        floors = {"target_spread": LEAST_SPREAD, "record_spread": LEAST_RECORD_SPREAD, "target_size": LEAST_SIZE}
-        if self.target_norm == "layer_norm":  # which makes the size meaningless
-            del floors["target_size"]
-        values = zip(floors.items(), self._looked.tolist(), self.begun.tolist())
-        # Some encoders begin under a floor: a recurrent one at random weights gives nearly its biases, whatever comes.
-        found = [
-            f"{name} is {value:.2g} (least {floor}, at first {begun:.2g})"
-            for (name, floor), value, begun in values
-            if value < min(floor, begun / 2)
-        ]
-        if found:
-            raise Collapsed(
-                f"jepa's targets have collapsed at step {step}: {', '.join(found)}; they say nothing about the ECG any more. Lower optim.lr, "
-                "raise objective.momentum, or set objective.guard=0 to go on all the same"
-            )

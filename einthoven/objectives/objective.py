@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -21,11 +22,13 @@ class Objective(nn.Module):
     n_views       : how many augmented views it makes of each row itself, with the recipe's augmentations; 1: it takes the batch
                     as it is (the loop has augmented it)
     needs_context : whether its encoder must have the halves ``frames`` and ``context``
+    rests         : parameters that do not learn at first, by name, and for how many updates
     """
 
     view: ClassVar[str] = "segments"
     n_views: ClassVar[int] = 1
     needs_context: ClassVar[bool] = False
+    rests: Mapping[str, int] = MappingProxyType({})
     encoder: Encoder
 
     @property

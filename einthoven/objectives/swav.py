@@ -133,6 +133,7 @@ class SwAV(Objective):
         self.n_views = crops + small  # type: ignore[misc]
         self.temperature, self.epsilon, self.iterations = temperature, epsilon, iterations
         self.n_queue, self.queue_from, self.frozen_for = queue, queue_from, frozen_for
+        self.rests = {"prototypes": frozen_for}
         self.projection = projection_head(encoder.width, projection, norm=True)
         dim = projection[-1] if projection else encoder.width
         self.prototypes = nn.Parameter(F.normalize(torch.randn(prototypes, dim), dim=1))

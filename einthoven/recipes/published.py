@@ -244,8 +244,7 @@ def nejedly2021() -> Finetune:
     return Finetune(
         name="nejedly2021",
         steps=100_000,
-        encoder=Encoder(name="nejedly2021"),
-        head_dropout=0.5,
+        encoder=Encoder(name="nejedly2021"),  # its dropout of 0.5 stands before the attention
         optim=Optim(lr=1e-4, betas=(0.9, 0.98), eps=1e-8, weight_decay=1e-4),
         schedule=Schedule(name="tri_stage", phases=(0.1, 0.4, 0.5), final=0.05),
     )
@@ -272,7 +271,7 @@ def identification() -> Finetune:
 
 def identification_scratch() -> Finetune:
     """Identification without pretraining; the convolutions learn, which the old configuration prevented."""
-    return but(identification(), "identification_scratch", encoder=Encoder(name="base", dim=512, heads=8, ffn=2048))
+    return but(identification(), "identification_scratch", encoder=Encoder(name="base", dim=512, heads=8))
 
 
 def age() -> Finetune:

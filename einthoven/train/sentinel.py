@@ -41,7 +41,8 @@ class Gradients:
     """Watches, over the first updates, which parameters receive a gradient that is not zero."""
 
     def __init__(self, module: nn.Module):
-        self.waiting = dict(module.named_parameters())
+        resting = getattr(module, "rests", {})  # parameters that a method leaves as they are for some updates, on purpose
+        self.waiting = {name: weight for name, weight in module.named_parameters() if resting.get(name, 0) < WATCHED}
         self.n_updates = 0
 
     def look(self) -> list[str]:

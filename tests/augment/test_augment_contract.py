@@ -10,6 +10,7 @@ from einthoven.augment import AUGMENTS, Pipeline
 from einthoven.augment.augment import obey_limb_laws
 from einthoven.leads import TWELVE
 from einthoven.objectives.step import Moment
+from einthoven.recipes.options import options_of
 
 LEADS_GO = {"random_lead_mask", "conditional_lead_mask"}
 BREAKS_THE_LIMB_LAWS = {"channel_resize", *LEADS_GO, "vcg"}  # an amplifier's gain, leads that go, leads that are masked one by one
@@ -131,6 +132,34 @@ def test_the_laws_of_the_limb_leads_hold_as_before(name):
     batch = padded_batch()
     new = made(name)(batch, Moment(seed=1))["ecg"]
     torch.testing.assert_close(obey_limb_laws(new, TWELVE), new, atol=2e-5, rtol=0)
+
+
+@every
+def test_what_it_does_in_half_precision_is_what_it_does(name):
+    if name == "vcg":
+        pytest.skip("its product with a matrix is taken in half precision")
+    batch = batch_of()
+    outside = made(name)(batch, Moment(seed=1))["ecg"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(made(name)(batch, Moment(seed=1))["ecg"], outside)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@every
+def test_on_a_gpu_it_draws_the_same_numbers(name):
+    batch = padded_batch()
+    there = {key: value.cuda() if torch.is_tensor(value) else value for key, value in batch.items()}
+    here, new = made(name)(batch, Moment(seed=1)), made(name)(there, Moment(seed=1))
+    assert new["ecg"].is_cuda
+    torch.testing.assert_close(new["ecg"].cpu(), here["ecg"], atol=1e-4, rtol=1e-4)
+    assert torch.equal(new["lead_present"].cpu(), here["lead_present"])
+
+
+@every
+def test_every_option_says_what_it_means(name):
+    for option, field in options_of(AUGMENTS[name]).model_fields.items():
+        assert field.description, f"{name}.{option}"
 
 
 @every

@@ -62,8 +62,8 @@ def test_it_keeps_the_encoders_contract(name):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_padded_record_gives_the_frames_that_it_gives_alone(name):
-    encoder, lengths = seeded(name).double(), (253, 130, 97)
-    ecg = torch.randn(3, 12, 253, dtype=torch.float64)
+    encoder, lengths = seeded(name).double(), (253, 132, 130, 97)
+    ecg = torch.randn(4, 12, 253, dtype=torch.float64)
     valid = torch.arange(253) < torch.tensor(lengths)[:, None]
     ecg[~valid[:, None].expand_as(ecg)] = 7.0  # whatever stands behind the end
     with torch.no_grad():

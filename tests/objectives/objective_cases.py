@@ -80,7 +80,7 @@ CASES: dict[str, Case] = {
         floor=0.69,
     ),
     "cpc": Case(lambda: CPC(recurrent(), steps_ahead=3, n_negatives=6, negatives="batch", head="mlp"), falls_to=0.5),
-    "mae": Case(lambda: MAE(patches("st_mem_tiny"), decoder_dim=32, decoder_depth=1), falls_to=0.9, lr=1e-2),
+    "mae": Case(lambda: MAE(patches("vit_tiny"), decoder_dim=32, decoder_depth=1), falls_to=0.75, updates=120, lr=1e-2),
     "jepa": Case(lambda: JEPA(patches("vit_tiny"), least_seconds=0.1, guard=2), falls_to=0.6),
 }
 

@@ -11,7 +11,8 @@ from einthoven.errors import RecipeError
 from einthoven.layers.sincos import sincos
 from einthoven.models import SIZES, ECGTransformer
 from einthoven.models.vit1d import PRESETS, ViT1D
-from einthoven.objectives.jepa import JEPA, Collapsed, Hidden
+from einthoven.objectives.collapse import Collapsed
+from einthoven.objectives.jepa import JEPA, Hidden
 from einthoven.objectives.step import Moment
 
 LEADS = ("I", "V1", "V5")
@@ -350,10 +351,10 @@ def test_targets_of_no_size_or_the_same_for_every_record_end_the_run():
     objective(batch, Moment(step=2))
     with pytest.raises(Collapsed, match=r"record_spread is .* \(least 0.003, at first"):
         objective.after_update(3, 10)
-    objective.begun[1] = objective._looked[1]  # it began there
+    objective.guard.begun[1] = objective.guard.last[1]  # it began there
     objective.after_update(3, 10)
-    objective.begun[1] = 1.0
-    objective.guard = 0
+    objective.guard.begun[1] = 1.0
+    objective.guard.every = 0
     objective.after_update(3, 10)
 
 

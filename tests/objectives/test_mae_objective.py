@@ -199,6 +199,21 @@ def test_a_rows_mask_does_not_depend_on_who_draws_it(options):
     assert not torch.equal(whole, objective.hide(6, 24, Moment(seed=2, step=6, n_rows=6)))
 
 
+@pytest.mark.parametrize("name, options", [("st_mem_tiny", {}), ("mtae", {}), ("st_mem_tiny", {"mask": "leads"})])
+def test_the_loss_of_a_batch_is_the_mean_over_its_rows_whoever_has_them(name, options):
+    objective = built(name, **options)
+    valid = torch.arange(160) < torch.tensor([[160], [110], [160], [75]])
+    present = torch.tensor([[True, True, True], [True, False, True], [True, True, True], [True, True, False]])
+    batch = batch_of(n_rows=4, valid=valid, lead_present=present)
+    batch |= {"ecg": batch["ecg"] * valid[:, None] * present[:, :, None], "padded": True}
+    whole = objective(batch, Moment(n_rows=4)).loss
+    rows = []
+    for row in range(4):
+        one = {key: value[row : row + 1] if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
+        rows.append(objective(one, Moment(first_row=row, n_rows=4)).loss)
+    torch.testing.assert_close(torch.stack(rows).mean(), whole)
+
+
 def test_what_cannot_be_trained_is_refused():
     with pytest.raises(ValueError, match="ECGTransformer has none; take encoder=st_mem"):
         MAE(ECGTransformer(**SIZES["tiny"]))

@@ -61,6 +61,7 @@ KNOWN = {
         "multi_head_attention",
     ),
     *("span_mask", "train_steps", "transformer_encoder", "wav2vec2", "wav2vec2_cmsc"),
+    *("arcface", "augmentations", "contrastive_losses", "convnet", "nejedly_resnet", "resnet1d", "se_wrn", "vcg_augmentation_3kg"),
 }
 """Kinds of fairseq-signals that were covered once; they may not fall back to an expected failure."""
 
