@@ -37,7 +37,9 @@ class Augment:
         raise NotImplementedError
 
     def __call__(self, batch: dict[str, Any], moment: Moment) -> dict[str, Any]:
-        old, new = batch["ecg"], self.change(batch, moment)
+        old = batch["ecg"]
+        with torch.autocast(old.device.type, enabled=False):  # views are made inside an objective's forward pass, too
+            new = self.change(batch, moment)
         ecg, present = new["ecg"], new.get("lead_present", batch.get("lead_present"))
         if self.share < 1:
             chosen = moment.uniform(f"{type(self).__name__}/rows", old.shape[0], device=old.device) < self.share
@@ -46,11 +48,16 @@ class Augment:
                 before = batch.get("lead_present")
                 before = torch.ones_like(present) if before is None else before
                 present = torch.where(chosen[:, None], present, before)
-        if present is not None:
+        if present is not None and _may_be_needed(~present):
             ecg = ecg.masked_fill(~present[:, :, None], 0.0)
         if batch.get("padded", True) and batch.get("valid") is not None:
             ecg = ecg.masked_fill(~batch["valid"][:, None, :], 0.0)
         return {**batch, "ecg": ecg, **({} if present is None else {"lead_present": present})}
+
+
+def _may_be_needed(mask: Tensor) -> bool:
+    """Whether any is True; on a device one does not wait for the answer and says yes. A pass over the signal costs as much as an augmentation."""
+    return mask.device.type != "cpu" or bool(mask.any())
 
 
 @dataclass(frozen=True)

@@ -88,4 +88,5 @@ def between(drawn: Tensor, smallest: float, largest: float) -> Tensor:
 def check_range(what: str, smallest: float, largest: float, least: float = 0.0, most: float = float("inf")) -> None:
     """Raises ValueError unless least <= smallest <= largest <= most."""
     if not least <= smallest <= largest <= most:
-        raise ValueError(f"expected {what} as {least:g} <= smallest <= largest <= {most:g}; got {smallest:g} and {largest:g}")
+        bound = "" if most == float("inf") else f" <= {most:g}"
+        raise ValueError(f"expected {what} as {least:g} <= smallest <= largest{bound}; got {smallest:g} and {largest:g}")

@@ -105,5 +105,6 @@ def mask_time(signal: Tensor, starts: Tensor, n_masked: Tensor, n_valid: Tensor)
     n_masked, n_valid : (batch,) int64       length of the stretch; samples before the padding
     """
     time = torch.arange(signal.shape[-1], device=signal.device)
-    since = (time - starts[:, :, None]) % n_valid.clamp(min=1)[:, None, None]
-    return signal.masked_fill((since < n_masked[:, None, None]) & (time < n_valid[:, None, None]), 0.0)
+    start, end = starts[:, :, None], (starts + n_masked[:, None])[:, :, None]
+    length = n_valid[:, None, None]
+    return signal.masked_fill(((time >= start) & (time < torch.minimum(end, length))) | (time < end - length), 0.0)

@@ -7,11 +7,21 @@ Sources: Assran et al., I-JEPA, CVPR 2023 (several blocks); Weimann & Conrad, EC
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
-def interval_mask(n_places: int, n_hidden: int, least: int, rng: np.random.Generator) -> np.ndarray:
+def interval_luck(n_hidden: int, least: int) -> int:
+    """How many random numbers ``interval_mask`` may use: three for a block, or for an interval that is hidden whole."""
+    # A block hides ``least`` or more and leaves one interval more than before, so there are no more whole ones than blocks and the first.
+    return 3 * (2 * (n_hidden // least) + 3)
+
+
+def interval_mask(n_places: int, n_hidden: int, least: int, luck: Sequence[float]) -> np.ndarray:
     """Exactly ``n_hidden`` of ``n_places`` hidden, in runs of ``least`` or more: (place,) bool.
+
+    luck : ``interval_luck(n_hidden, least)`` random numbers in [0, 1)
 
     Free intervals are chosen in proportion to their length. A block has a uniform length between ``least`` and what is still
     to be hidden, and a uniform place in the interval; an interval that is no longer than its block is hidden whole. What
@@ -21,23 +31,27 @@ def interval_mask(n_places: int, n_hidden: int, least: int, rng: np.random.Gener
     """
     if not 0 <= n_hidden <= n_places or least < 1:
         raise ValueError(f"expected 0 to {n_places} hidden places and blocks of 1 or more; got {n_hidden} and {least}")
-    hidden = np.zeros(n_places, dtype=bool)
-    free, remaining = [(0, n_places)], n_hidden
+    # Plain numbers: a few per row, of which NumPy would make ten times the work.
+    hidden, free, remaining, draws = bytearray(n_places), [(0, n_places)], n_hidden, iter(luck)
     while remaining:
-        lengths = np.array([end - begin for begin, end in free])
-        begin, end = free.pop(int(rng.choice(len(free), p=lengths / lengths.sum())))
-        rest = remaining < least
-        size = remaining if rest else int(rng.integers(least, remaining + 1))
+        at = int(next(draws) * sum(end - begin for begin, end in free))
+        number = 0
+        while at >= free[number][1] - free[number][0]:
+            at -= free[number][1] - free[number][0]
+            number += 1
+        begin, end = free.pop(number)
+        rest, chance, where = remaining < least, next(draws), next(draws)
+        size = remaining if rest else least + int(chance * (remaining - least + 1))
         if end - begin <= size:
             first, size = begin, end - begin
-        elif rest and (at := [place for place, borders in ((begin, begin > 0), (end - size, end < n_places)) if borders]):
-            first = at[int(rng.integers(len(at)))]
+        elif rest and (borders := [place for place, is_one in ((begin, begin > 0), (end - size, end < n_places)) if is_one]):
+            first = borders[int(where * len(borders))]
         else:
-            first = begin + int(rng.integers(end - begin - size + 1))
-        hidden[first : first + size] = True
+            first = begin + int(where * (end - begin - size + 1))
+        hidden[first : first + size] = b"\x01" * size
         remaining -= size
         free += [(low, high) for low, high in ((begin, first), (first + size, end)) if high > low]
-    return hidden
+    return np.frombuffer(hidden, dtype=bool)
 
 
 def blocks(rows: int, n_places: int, n_blocks: int, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -69,10 +83,11 @@ def context_mask(predicted: np.ndarray, size: int, least: int, rng: np.random.Ge
     """
     rows, n_places = predicted.shape
     seen = mark(blocks(rows, n_places, 1, size, rng), n_places) & ~predicted
-    for row in np.flatnonzero(seen.sum(axis=1) < least):
-        left = np.flatnonzero(~predicted[row])
-        seen[row] = False
-        seen[row, rng.choice(left, min(least, len(left)), replace=False)] = True
+    short = seen.sum(axis=1) < least
+    # Random places are those with the smallest random numbers; predicted ones come after all others.
+    luck = rng.random((rows, n_places)) + predicted
+    rank = luck.argsort(axis=1).argsort(axis=1)
+    seen[short] = (rank < least)[short] & ~predicted[short]
     return seen
 
 

@@ -115,7 +115,8 @@ class ViT1D(Encoder):
             raise ValueError(f"positions=lead_and_time knows {' '.join(ROWS)}; got {' '.join(strangers)}: use lead_embedding instead")
         if patch < 1 or depth < 1 or registers < 0 or not 0 <= drop_path < 1:
             raise ValueError(
-                f"expected patch and depth of 1 or more, registers of 0 or more, drop_path in [0, 1); got {patch}, {depth}, {registers}, {drop_path}"
+                f"expected patch and depth of 1 or more, registers of 0 or more, drop_path in [0, 1); got "
+                f"{patch}, {depth}, {registers}, {drop_path}"
             )
         self.patching, self.patch, self.depth, self.heads = patching, patch, depth, heads
         self.positions_of, self.again, self.attention_of = positions, again, attention
@@ -160,7 +161,10 @@ class ViT1D(Encoder):
         return torch.stack([lead, time], dim=-1).flatten(0, 1)
 
     def positions(self, grid: Tensor) -> Tensor:
-        """What a token holds besides its samples, lead embedding included: (..., 2) -> (..., dim). A vector that covers a token needs it too."""
+        """What a token holds besides its samples, lead embedding included: (..., 2) -> (..., dim).
+
+        A vector that covers a token needs it too.
+        """
         lead, time = grid[..., 0], grid[..., 1]
         if self.positions_of == "lead_and_time":
             rows = torch.tensor([ROWS.index(name) for name in self.leads], device=grid.device)

@@ -49,6 +49,7 @@ class BYOL(Objective):
     """
 
     n_views = 2
+    loss_judges = False
 
     def __init__(self, encoder: Encoder, *, hidden: int = 512, dim: int = 128, decay: float = 0.996, augment: Augmentation | None = None):
         super().__init__()

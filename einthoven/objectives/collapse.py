@@ -106,6 +106,6 @@ class Guard(nn.Module):
         ]
         if found:
             raise Collapsed(
-                f"jepa's targets have collapsed at step {step}: {', '.join(found)}; they say nothing about the ECG any more. Lower optim.lr, "
-                "raise objective.momentum, or set objective.guard=0 to go on all the same"
+                f"jepa's targets have collapsed at step {step}: {', '.join(found)}; they say nothing about the ECG any more. Lower "
+                "optim.lr, raise objective.momentum, or set objective.guard=0 to go on all the same"
             )

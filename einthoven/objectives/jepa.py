@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from einthoven.errors import RecipeError
-from einthoven.layers.block_mask import block_size, blocks, context_mask, interval_mask, mark
+from einthoven.layers.block_mask import block_size, blocks, context_mask, interval_luck, interval_mask, mark
 from einthoven.layers.momentum_copy import follow, frozen_copy
 from einthoven.layers.sincos import sincos
 from einthoven.layers.vit_block import Bias, Block, initialise, keys_of
@@ -108,8 +108,9 @@ class JEPA(Objective):
     1 where none is like another; ``target_cosine`` between the mean targets of different records; ``relative_loss`` and
     ``relative_to_place``, the loss over that of answering with the mean vector, and with the mean of all records at the place.
 
-    Raises Collapsed where, at a look, target_spread is under 0.1, record_spread under 0.003, or (target_norm=none) the
-    target's size under 0.01, and under half of what it was at the first update; RecipeError for windows of too few frames; ValueError for options that mean nothing.
+    Raises Collapsed where, at a look, target_spread is under 0.1, record_spread under 0.003, or (target_norm=none) target_size
+    under 0.01, and under half of what it was at the first update; RecipeError for windows of too few frames; ValueError for
+    options that mean nothing.
 
     Published otherwise: with S4 the predictor is another S4 layer and the target goes through its average too; here a block of
     attention predicts, and the target is the encoder's. SH draws each block's length for itself, here a batch has one. The
@@ -117,6 +118,7 @@ class JEPA(Objective):
     """
 
     needs_context = True
+    loss_judges = False
 
     def __init__(
         self,
@@ -185,8 +187,8 @@ class JEPA(Objective):
         least = 2 if self.mask == "interval" else self.n_blocks + 1
         if n_times < least:
             raise RecipeError(
-                f"jepa hides some of a window's {n_times} frames in time and shows others: it needs {least} or more; lengthen seconds, or use an "
-                "encoder with shorter frames"
+                f"jepa hides some of a window's {n_times} frames in time and shows others: it needs {least} or more; lengthen seconds, or "
+                "use an encoder with shorter frames"
             )
 
     # ------------------------------------------------------------------------------------------------ what is hidden
@@ -194,25 +196,24 @@ class JEPA(Objective):
     def hide(self, n_own: int, n_times: int, moment: Moment) -> Hidden:
         """The choices for this process's rows: the same ones however the rows of the batch are spread over processes."""
         self._refuse_few(n_times)
-        shared = np.random.default_rng(moment.key("jepa"))
-        rows = range(moment.first_row, moment.first_row + n_own)
+        # Every process draws for all rows, in one stroke each, and keeps its own.
+        rng, n_all = np.random.default_rng(moment.key("jepa")), moment.rows(n_own)
+        own = slice(moment.first_row, moment.first_row + n_own)
         if self.mask == "interval":
-            n_seen = min(n_times - 1, int(np.ceil(n_times * shared.uniform(*self.seen_share))))
-            least = min(self.least, n_times - n_seen)
-            drawn = [interval_mask(n_times, n_times - n_seen, least, np.random.default_rng(moment.key(f"jepa/{row}"))) for row in rows]
-            hidden = torch.from_numpy(np.stack(drawn))
+            n_seen = min(n_times - 1, int(np.ceil(n_times * rng.uniform(*self.seen_share))))
+            n_hidden = n_times - n_seen
+            least = min(self.least, n_hidden)
+            luck = rng.random((n_all, interval_luck(n_hidden, least)))[own].tolist()
+            hidden = torch.from_numpy(np.stack([interval_mask(n_times, n_hidden, least, row) for row in luck]))
             return Hidden(places(~hidden) if self.leaves_out else ~hidden, places(hidden))
-        size = block_size(n_times, self.n_blocks, self.block_share, self.least, shared)
+        size = block_size(n_times, self.n_blocks, self.block_share, self.least, rng)
         if self.leaves_out:  # all rows alike, so that they are equally long
-            predicted = torch.from_numpy(mark(blocks(1, n_times, self.n_blocks, size, shared), n_times)).expand(n_own, -1)
+            predicted = torch.from_numpy(mark(blocks(1, n_times, self.n_blocks, size, rng), n_times)).expand(n_own, -1)
             return Hidden(places(~predicted), places(predicted))
-        n_context = max(1, int(n_times * shared.uniform(*self.context_share)))
-        index, seen = [], []
-        for row in rows:
-            rng = np.random.default_rng(moment.key(f"jepa/{row}"))
-            index.append(blocks(1, n_times, self.n_blocks, size, rng))
-            seen.append(context_mask(mark(index[-1], n_times), n_context, self.least, rng))
-        return Hidden(torch.from_numpy(np.concatenate(seen)), torch.from_numpy(np.concatenate(index)).flatten(1))
+        n_context = max(1, int(n_times * rng.uniform(*self.context_share)))
+        index = blocks(n_all, n_times, self.n_blocks, size, rng)
+        seen = context_mask(mark(index, n_times), n_context, self.least, rng)
+        return Hidden(torch.from_numpy(seen[own]), torch.from_numpy(index[own]).flatten(1))
 
     # ------------------------------------------------------------------------------------------------ both sides
 

@@ -193,7 +193,10 @@ class MaskedPrediction(nn.Module):
             choices = self.choose(n_rows, n_frames, frames.valid, moment, frames.tokens.device)
         spread = moment.rows(n_rows) != n_rows
         masked = places(choices.mask)
-        tokens = torch.where(choices.mask[:, :, None], self.mask_emb.to(frames.tokens.dtype), frames.tokens)
+        cover = self.mask_emb.to(frames.tokens.dtype)
+        if encoder.takes_any_tokens:  # its tokens carry their places, which are not hidden
+            cover = cover + encoder.positions(encoder.grid(n_frames)).to(cover.dtype)  # type: ignore[operator]
+        tokens = torch.where(choices.mask[:, :, None], cover, frames.tokens)
         if choices.channel_mask is not None:
             tokens = tokens.masked_fill(choices.channel_mask[:, None, :], 0.0)
         context = encoder.context(tokens, frames.valid)

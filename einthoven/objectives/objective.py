@@ -22,12 +22,15 @@ class Objective(nn.Module):
     n_views       : how many augmented views it makes of each row itself, with the recipe's augmentations; 1: it takes the batch
                     as it is (the loop has augmented it)
     needs_context : whether its encoder must have the halves ``frames`` and ``context``
+    loss_judges   : whether a lower loss on held-out ECGs means a better encoder. Not where the target itself moves: then the last
+                    weights are kept, not those of the lowest loss
     rests         : parameters that do not learn at first, by name, and for how many updates
     """
 
     view: ClassVar[str] = "segments"
     n_views: ClassVar[int] = 1
     needs_context: ClassVar[bool] = False
+    loss_judges: ClassVar[bool] = True
     rests: Mapping[str, int] = MappingProxyType({})
     encoder: Encoder
 

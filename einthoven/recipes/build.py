@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import einthoven
 from einthoven.augment import AUGMENTS, Pipeline
@@ -15,7 +16,7 @@ from einthoven.convert.open import open_weights
 from einthoven.errors import RecipeError, StoreError
 from einthoven.models import ENCODERS, PRESETS, Encoder
 from einthoven.models.folder import load_weights
-from einthoven.objectives import OBJECTIVES, Objective
+from einthoven.objectives import OBJECTIVES, Moment, Objective
 from einthoven.recipes.claim import fingerprint
 from einthoven.recipes.kinds import Finetune, Pretrain, Recipe
 from einthoven.signal.contract import SignalContract
@@ -208,9 +209,12 @@ def build_view(recipe: Pretrain, store: Store, rows: np.ndarray, contract: Signa
 def build_augmentations(recipe: Recipe, encoder: Encoder) -> Pipeline:
     """The recipe's augmentations, in order, for the leads and the rate of its encoder. Raises RecipeError for what they cannot be."""
     try:
-        return Pipeline([AUGMENTS[str(it.name)](**it.chosen, leads=encoder.leads, fs=encoder.fs) for it in recipe.augment])
+        pipeline = Pipeline([AUGMENTS[str(it.name)](**it.chosen, leads=encoder.leads, fs=encoder.fs) for it in recipe.augment])
+        # Once on nothing: what a window is too short for is told here, not in the first update.
+        pipeline({"ecg": torch.zeros(2, len(encoder.leads), round(recipe.seconds * encoder.fs))}, Moment())
     except (ValueError, TypeError) as error:
         raise RecipeError(f"augment: {error}") from error
+    return pipeline
 
 
 def fewer_labels(recipe: Finetune, store: Store, rows: np.ndarray) -> np.ndarray:

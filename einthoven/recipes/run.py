@@ -13,7 +13,7 @@ from torch import nn
 
 from einthoven.errors import RecipeError
 from einthoven.models.folder import describe, save_model
-from einthoven.objectives import Objective
+from einthoven.objectives import OBJECTIVES, Objective
 from einthoven.recipes.build import build_augmentations, build_encoder, build_objective, build_view, contract_of, provenance, rows_of
 from einthoven.recipes.claim import describe_run, fingerprint, free_folder, from_where_it_began, open_store
 from einthoven.recipes.diagnose import diagnosis_lesson
@@ -28,6 +28,7 @@ from einthoven.store.read import Store
 from einthoven.train.data import View
 from einthoven.train.loop import Finished, fit
 from einthoven.train.run import RECIPE
+from einthoven.train.state import LAST
 
 SMALL = 5_000_000
 """Weights below which casting to bf16 costs more than it saves: encoder=tiny makes 72 segments/s in fp32, 53 in bf16."""
@@ -39,6 +40,8 @@ def pretrain(recipe: Pretrain, *, resume: bool = False, progress: bool = True, s
     """Learn an encoder without labels; returns the run's folder, whose ``model/`` is the encoder alone."""
     say = say or speak
     store = open_store(recipe)
+    if recipe.metric == "loss" and not OBJECTIVES[recipe.objective.name].loss_judges:
+        recipe = recipe.model_copy(update={"metric": LAST})
     rows = rows_of(recipe, store, recipe.split)
     contract = contract_of(recipe, store, rows)
     torch.manual_seed(recipe.seed)

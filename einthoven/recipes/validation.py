@@ -16,6 +16,7 @@ from einthoven.recipes.build import rows_of
 from einthoven.recipes.kinds import Recipe
 from einthoven.store.read import Store
 from einthoven.train.data import View, in_order
+from einthoven.train.state import LAST
 
 
 def held_out_view(recipe: Recipe, store: Store, build: Callable[[np.ndarray], View], say: Callable[[str], None]) -> View | None:
@@ -50,7 +51,9 @@ def check_metric(recipe: Recipe, validated: bool, known: Sequence[str]) -> None:
         raise RecipeError(
             f"{' '.join(asked)}: there is nothing to validate on; give the store validation rows with `einthoven split`, or leave it away"
         )
-    if recipe.metric == "loss":
+    if recipe.metric in ("loss", LAST):
+        if recipe.metric == LAST and recipe.patience is not None:
+            raise RecipeError("patience waits for a better metric, and metric=last names none: leave one of them away")
         return
     names = ["loss", *(name for name in known if name != "loss")]
     if recipe.metric not in names:

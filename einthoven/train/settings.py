@@ -172,7 +172,9 @@ class Settings(BaseModel):
     save_every: int = Field(1000, ge=1, description="updates between two checkpoints")
     keep: int = Field(2, ge=1, description="newest checkpoints that are kept, beside the best one")
     validate_every: int | None = Field(None, ge=1, description="updates between two validations; default: once an epoch")
-    metric: str = Field("loss", description="validation metric that chooses the best checkpoint")
+    metric: str = Field(
+        "loss", description="validation metric that chooses the best checkpoint; last: none does, the last weights are kept"
+    )
     maximise: bool = Field(False, description="whether a larger metric is better")
     patience: int | None = Field(None, ge=1, description="validations without a better metric after which training stops; none: never")
     log_every: int = Field(50, ge=1, description="updates between two lines of metrics.jsonl")

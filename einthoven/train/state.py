@@ -22,6 +22,8 @@ from einthoven.train.engine import compile_layers, engage
 from einthoven.train.optim import build_optimiser, load_optimiser, optimiser_state
 from einthoven.train.settings import Settings
 
+LAST = "last"
+"""The metric that chooses nothing: the last weights are the best."""
 WEIGHTS, OPTIMISER, AVERAGE = "weights", "optimiser", "ema"
 
 
@@ -115,6 +117,8 @@ class Training:
     def judge(self, metrics: Mapping[str, float]) -> bool:
         """Whether these metrics are the best so far; remembers it, and whether patience has come to its end."""
         name = self.settings.metric
+        if name == LAST:
+            return False
         if name not in metrics:
             near = difflib.get_close_matches(name, list(metrics), 1, cutoff=0.4)
             hint = f"; did you mean {near[0]}?" if near else ""

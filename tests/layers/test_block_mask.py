@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from einthoven.layers.block_mask import block_size, blocks, context_mask, interval_mask, mark, random_mask
+from einthoven.layers.block_mask import block_size, blocks, context_mask, interval_luck, interval_mask, mark, random_mask
 from einthoven.layers.sincos import sincos, sincos_grid
+
+
+def intervals(n_places, n_hidden, least, seed):
+    return interval_mask(n_places, n_hidden, least, np.random.default_rng(seed).random(interval_luck(n_hidden, least)).tolist())
 
 
 def runs(mask):
@@ -18,13 +22,22 @@ def runs(mask):
 @pytest.mark.parametrize("n_places, n_hidden, least", [(200, 170, 10), (200, 150, 10), (200, 11, 10), (50, 45, 7), (20, 7, 10), (9, 9, 2)])
 def test_intervals_hide_the_exact_number_and_never_in_short_runs(n_places, n_hidden, least):
     for seed in range(200):
-        mask = interval_mask(n_places, n_hidden, least, np.random.default_rng(seed))
+        mask = intervals(n_places, n_hidden, least, seed)
         assert mask.shape == (n_places,) and mask.sum() == n_hidden
         assert runs(mask).min() >= min(least, n_hidden)
 
 
+@pytest.mark.parametrize("n_places, n_hidden, least", [(40, 33, 3), (40, 40, 1), (41, 30, 7), (12, 5, 9)])
+def test_however_unlucky_the_random_numbers_there_are_enough(n_places, n_hidden, least):
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        luck = rng.choice([0.0, 0.001, 0.5, 0.999, 1 - 2**-53], interval_luck(n_hidden, least)).tolist()
+        mask = interval_mask(n_places, n_hidden, least, luck)
+        assert mask.sum() == n_hidden and runs(mask).min() >= min(least, n_hidden)
+
+
 def test_what_is_seen_is_few_pieces_spread_over_the_whole_signal():
-    masks = np.stack([interval_mask(200, 160, 10, np.random.default_rng(seed)) for seed in range(2000)])
+    masks = np.stack([intervals(200, 160, 10, seed) for seed in range(2000)])
     assert np.median([len(runs(~mask)) for mask in masks]) <= 5  # a random mask has about 32
     seen = 1 - masks.mean(axis=0)
     assert abs(seen.mean() - 0.2) < 1e-12
@@ -34,7 +47,7 @@ def test_what_is_seen_is_few_pieces_spread_over_the_whole_signal():
 
 def test_counts_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="0 to 20 hidden places"):
-        interval_mask(20, 21, 2, np.random.default_rng(0))
+        interval_mask(20, 21, 2, [])
     with pytest.raises(ValueError, match="1 to 20 places"):
         blocks(1, 20, 4, 21, np.random.default_rng(0))
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from einthoven.errors import RecipeError
-from einthoven.models import SIZES, ECGTransformer
+from einthoven.models import ENCODERS, PRESETS, SIZES, ECGTransformer
 from einthoven.objectives.masked_prediction import fingerprint, places, take
 from einthoven.objectives.step import Moment
 from einthoven.objectives.wav2vec2 import W2V
@@ -205,3 +205,17 @@ def test_a_tiny_encoder_learns_one_batch_by_heart():
         step.loss.backward()
         optimiser.step()
     assert float(step.parts["accuracy"]) > 0.95
+
+
+def test_a_hidden_frame_of_an_encoder_whose_tokens_carry_their_places_keeps_its_place():
+    # Otherwise a vision transformer would be asked the same question at every hidden frame.
+    torch.manual_seed(0)
+    encoder = ENCODERS["vit1d"](**PRESETS["vit_tiny"][1])
+    objective = W2V(encoder, latent_vars=6, final_dim=8, n_negatives=5, mask={"length": 2}).eval()
+    seen = []
+    encoder.context = lambda tokens, valid=None: seen.append(tokens) or type(encoder).context(encoder, tokens, valid)
+    with torch.no_grad():
+        objective({"ecg": torch.randn(2, 12, 800)}, Moment(seed=1))
+    tokens = seen[0]
+    covered = (tokens - encoder.positions(encoder.grid(tokens.shape[1])) - objective.masked.mask_emb).abs().amax(dim=2) < 1e-6
+    assert covered.any(dim=1).all() and not covered.all()

@@ -66,6 +66,11 @@ KNOWN = {
 """Kinds of fairseq-signals that were covered once; they may not fall back to an expected failure."""
 
 
+def test_every_kind_of_ecg_selfsupervised_is_covered():
+    missing = [kind for system, kind in kinds() if system == "ecg_selfsupervised" and not test_file(system, kind)]
+    assert not missing
+
+
 @pytest.mark.parametrize("kind", sorted(KNOWN))
 def test_a_kind_that_was_covered_stays_covered(kind):
     assert test_file("fairseq_signals", kind), f"tests/parity/test_{kind}.py is gone, or no longer discovers its cases"
