@@ -10,9 +10,11 @@
 A step is what the training loop does with a batch: augmentations, views, forward, loss, backward, ``after_update``, as the
 recipe says, at the published size. The encoder's part is measured, not assumed: while one step runs, every call of an encoder
 in the objective (momentum copies too) is written down with its inputs, whether it learns, and the gradient that came back to its
-outputs; then exactly these calls and their backward are made alone. Whole step and encoder's part take turns in one process,
-so that the ratio hangs little on the machine: share outside = 1 - encoder / whole, a median of the turns. The goal is under
-15 %. The optimiser is in neither; its share of a whole update is a column of its own. Reading data, moving it to the device,
+outputs. Then two things are made alone: exactly these calls and their backward, the encoder's part; and the step without them, where
+an encoder answers at once with what it answered before, the rest. They and the whole step take turns in one process, so that
+ratios hang little on the machine, and medians are taken. ``outside`` is 1 - encoder / whole; ``rest`` is rest / whole, the same
+share measured from the other side: where it is small it is the surer number, as it is no difference of two large ones. The goal is
+under 15 %. The optimiser is in neither; its share of a whole update is a column of its own. Reading data, moving it to the device,
 gradient norms and logging belong to the loop and are not measured (benchmarks/loader.py). Pooling frames to a vector counts as outside.
 
 rows/s is that of step and optimiser. Peak memory: of a process of its own, what its resident set grows by from after the
@@ -40,7 +42,7 @@ from multiprocessing import get_context
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from einthoven.models import Encoder
 from einthoven.objectives import OBJECTIVES, Moment, Objective
@@ -56,7 +58,14 @@ ENTRIES = ("forward", "frames", "context", "parts")
 LEAST_SECONDS = 4.0
 """Of whole steps that a median is taken of, where ``--repeats`` are less."""
 
-QUICK = {"base": "tiny", "xresnet1d50": "xresnet1d50_small", "cpc": "cpc_tiny", "ecg_cpc": "ecg_cpc_tiny", "vit_s": "vit_tiny", "st_mem": "st_mem_tiny"}
+QUICK = {
+    "base": "tiny",
+    "xresnet1d50": "xresnet1d50_small",
+    "cpc": "cpc_tiny",
+    "ecg_cpc": "ecg_cpc_tiny",
+    "vit_s": "vit_tiny",
+    "st_mem": "st_mem_tiny",
+}
 
 
 @dataclass(frozen=True)
@@ -100,20 +109,24 @@ def grid(encoders: list[str]) -> dict[str, Case]:
     """Every encoder with every objective, on the same batch: 16 rows of 5 s at 250 Hz."""
     same = ("seconds=5.0", "precision=auto")
     return {
-        f"{method} on {encoder}": Case(name, encoder, 250, 16, 256, same) for encoder in encoders for method, name in GRID_OBJECTIVES.items()
+        f"{method} on {encoder}": Case(name, encoder, 250, 16, 256, same)
+        for encoder in encoders
+        for method, name in GRID_OBJECTIVES.items()
     }
 
 
 @dataclass
 class Call:
-    """One call of an encoder in a step: what it was given, and which gradients came back to what it gave."""
+    """One call of an encoder in a step: what it was given, what it gave, and which gradients came back to that."""
 
     method: Callable[..., Any]
     arguments: tuple[Any, ...]
     learns: bool
+    answer: Any = None
     gradients: dict[int, Tensor] = field(default_factory=dict)
 
     def watch(self, outcome: Any) -> None:
+        self.answer = cut_off(outcome)
         for place, tensor in enumerate(tensors_in(outcome)):
             if tensor.requires_grad:
                 tensor.register_hook(lambda gradient, place=place: self.gradients.__setitem__(place, gradient.detach()))
@@ -136,42 +149,66 @@ def tensors_in(outcome: Any) -> list[Tensor]:
     return [value for value in values if isinstance(value, Tensor)]
 
 
-def cut_off(argument: Any) -> Any:
-    """An argument without what made it; it still wants a gradient where it did."""
-    return argument.detach().requires_grad_(argument.requires_grad) if isinstance(argument, Tensor) else argument
+def cut_off(value: Any) -> Any:
+    """An argument or an outcome without what made it; it still wants a gradient where it did."""
+    if isinstance(value, Tensor):
+        return value.detach().requires_grad_(value.requires_grad)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.replace(value, **{part.name: cut_off(getattr(value, part.name)) for part in dataclasses.fields(value)})
+    return value
+
+
+@contextlib.contextmanager
+def instead(objective: Objective, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """While it lasts, each way into an encoder of the objective is what ``make`` makes of it."""
+    encoders = [module for module in objective.modules() if isinstance(module, Encoder)]
+    ways = [(encoder, entry) for encoder in encoders for entry in ENTRIES if hasattr(encoder, entry)]
+    for encoder, entry in ways:
+        setattr(encoder, entry, make(getattr(encoder, entry)))
+    try:
+        yield
+    finally:
+        for encoder, entry in ways:
+            delattr(encoder, entry)
 
 
 @contextlib.contextmanager
 def written_down(objective: Objective) -> Iterator[list[Call]]:
     """While it lasts, all calls of the objective's encoders are kept."""
     calls: list[Call] = []
-    inside = 0
+    inside = False
 
     def recording(method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             nonlocal inside
             if inside:
                 return method(*arguments)
-            calls.append(Call(method, tuple(cut_off(argument) for argument in arguments), torch.is_grad_enabled()))
-            inside += 1
+            kept = Call(method, tuple(cut_off(argument) for argument in arguments), torch.is_grad_enabled())
+            calls.append(kept)
+            inside = True
             try:
                 outcome = method(*arguments)
             finally:
-                inside -= 1
-            calls[-1].watch(outcome)
+                inside = False
+            kept.watch(outcome)
             return outcome
 
         return call
 
-    encoders = [module for module in objective.modules() if isinstance(module, Encoder)]
-    wrapped = [(encoder, entry) for encoder in encoders for entry in ENTRIES if hasattr(encoder, entry)]
-    for encoder, entry in wrapped:
-        setattr(encoder, entry, recording(getattr(encoder, entry)))
-    try:
+    with instead(objective, recording):
         yield calls
-    finally:
-        for encoder, entry in wrapped:
-            delattr(encoder, entry)
+
+
+@contextlib.contextmanager
+def answered(objective: Objective, calls: list[Call]) -> Iterator[None]:
+    """While it lasts, the encoders give, call by call, what they gave before."""
+    left = iter(calls)
+
+    def repeating(method: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments: cut_off(next(left).answer)
+
+    with instead(objective, repeating):
+        yield
 
 
 class Training:
@@ -241,6 +278,7 @@ class Outcome:
     calls: str
     seconds: float
     outside: list[float]
+    rest: float
     optimiser: float
     rows_per_second: float
     peak_mib: float
@@ -283,19 +321,27 @@ def measure(case: Case, options: argparse.Namespace) -> Outcome:
             with torch.profiler.profile(record_shapes=True) as profile:
                 training.step()
             sort_by = "self_cuda_time_total" if device == "cuda" else "self_cpu_time_total"
-            print(profile.key_averages(group_by_input_shape=True).table(sort_by=sort_by, row_limit=30, max_shapes_column_width=60), flush=True)
+            print(
+                profile.key_averages(group_by_input_shape=True).table(sort_by=sort_by, row_limit=30, max_shapes_column_width=60), flush=True
+            )
             training.forget()
+        at = training.updates
         with written_down(training.objective) as calls:
             training.step()
         training.forget()
         training.encode(calls)
         wholes: list[float] = []
         parts: list[float] = []
+        rests: list[float] = []
         updates: list[float] = []
         least, turns = (0.0, 1) if options.quick else (LEAST_SECONDS, options.repeats)
         while len(wholes) < turns or sum(wholes) < least:
             training.forget()
             parts.append(seconds_of(lambda: training.encode(calls)))
+            training.forget()
+            training.updates = at  # the choices that the answers belong to
+            with answered(training.objective, calls):
+                rests.append(seconds_of(training.step))
             training.forget()
             wholes.append(seconds_of(training.step))
             updates.append(seconds_of(training.optimiser.step))
@@ -307,6 +353,7 @@ def measure(case: Case, options: argparse.Namespace) -> Outcome:
         calls=told(calls),
         seconds=whole,
         outside=sorted(1 - part / step for part, step in zip(parts, wholes, strict=True)),
+        rest=statistics.median(rests) / whole,
         optimiser=update / (whole + update),
         rows_per_second=training.rows / (whole + update),
         peak_mib=peak,
@@ -328,20 +375,24 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small encoders, one turn: whether it runs")
     options = parser.parse_args()
     cases = grid(options.encoders) if options.grid else {name: CASES[name] for name in options.cases}
+    if without := OBJECTIVES.keys() - {named(case.recipe).objective.name for case in CASES.values()}:
+        print(f"not measured, add a case: {', '.join(sorted(without))}")
 
     print(
         f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads of {os.cpu_count()} cores, torch {torch.__version__}, {options.device}"
         + (f" {torch.cuda.get_device_name()}" if options.device == "cuda" else "")
     )
-    print("\n| case | encoder | batch | precision | calls of the encoder | step s | outside (least – most) | optimiser | rows/s | peak MiB |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    print(
+        "\n| case | encoder | batch | precision | calls of the encoder | step s | outside (least – most) | rest | optimiser | rows/s | peak MiB |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
     for name, case in cases.items():
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             found = pool.submit(measure, case, options).result()
         middle = statistics.median(found.outside)
         print(
             f"| {name} | {found.encoder} | {found.shape} | {found.precision} | {found.calls} | {found.seconds:.3g} "
-            f"| {middle:.1%} ({found.outside[0]:.1%} – {found.outside[-1]:.1%}) | {found.optimiser:.1%} | {found.rows_per_second:.3g} "
+            f"| {middle:.1%} ({found.outside[0]:.1%} – {found.outside[-1]:.1%}) | {found.rest:.1%} | {found.optimiser:.1%} | {found.rows_per_second:.3g} "
             f"| {found.peak_mib:.0f} |",
             flush=True,
         )

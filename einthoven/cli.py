@@ -346,7 +346,9 @@ def bench(
 
     changes = parse(overrides or [])
     data, folder = changes.pop("data", None), changes.pop("run", None)
-    device, workers = str(changes.pop("device", "auto")), int(changes.pop("workers", 0))
+    device, workers = str(changes.pop("device", "auto")), changes.pop("workers", 0)
+    if not isinstance(workers, int) or workers < 0:
+        raise EinthovenError(f"workers: expected a number of processes that read, 0 or more; got {workers!r}")
     wanted = compose_grid(grid, changes)
     if print_config:
         print(show_grid(wanted))

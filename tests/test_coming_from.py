@@ -1,7 +1,8 @@
-"""docs/coming-from.md is true: every row of the main job is there, every command in it parses, and ours is run small."""
+"""docs/coming-from.md is true: every row that is due is there, every command in it parses, and ours is run small."""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shlex
@@ -14,9 +15,11 @@ import typer
 from command_line import RECORDING, World, einthoven, legacy_checkpoint, own, world
 
 import einthoven as package
+from einthoven.bench.grid import grid
 from einthoven.cli import app
 from einthoven.recipes import recipe
 from einthoven.recipes.evaluation import evaluation
+from einthoven.report.methods import options_table
 
 __all__ = ["own", "world"]
 
@@ -24,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "coming-from.md").read_text(encoding="utf-8")
 MAIN_JOB = ["F1", "F3", "F4", "F7", "T1", "T3", "T7", "E3"]
 """What people do with the old systems that belongs to the main job: preprocessing, manifests, installing; pretraining; fine-tuning."""
+METHODS = ["F2", "F5", "F6", "T2", "T4", "T5", "T6", "T8", "T9", "S2", "S3", "S4", "S5"]
+"""And to the methods: identification, the other objectives, encoders from scratch, everything of ecg-selfsupervised."""
 TINY = "encoder=tiny encoder.depth=1 steps=2 batch=4 device=cpu"
 
 
@@ -57,32 +62,46 @@ COMMANDS = [
     if re.match(r"(torchrun .* -m )?einthoven ", snippet)
 ]
 KEYS = [
-    (section, snippet.removeprefix("… "))
-    for section, snippet in our_words()
+    (section, tuple(re.findall(r"einthoven (?:pretrain|finetune) (\w+)", " ".join(parts[1:]))), snippet.removeprefix("… "))
+    for section, parts in rows()
+    for snippet in snippets(" ".join(parts[1:]))
     if all("=" in word for word in shlex.split(snippet.removeprefix("… "))) and not snippet.startswith(("--", "pip"))
 ]
+"""(section, recipes that the row names, key=value texts)."""
 
 
 def values(words: str) -> list[str]:
     """The words of a command with something in the place of what the reader fills in."""
-    for placeholder, value in {"--workers N": "--workers 2", "steps=N": "steps=9", "validate_every=…": "validate_every=9", "…": ""}.items():
+    for placeholder, value in {
+        "--workers N": "--workers 2",
+        "steps=N": "steps=9",
+        "frozen_steps=N": "frozen_steps=9",
+        "validate_every=…": "validate_every=9",
+        "…": "",
+    }.items():
         words = words.replace(placeholder, value)
     return [word for word in shlex.split(words.replace("--fractions  ", "--fractions 0.8,0.1,0.1 ").rstrip()) if word]
 
 
-def check_keys(section: str, overrides: list[str]) -> None:
-    recipe("diagnosis" if section == "Fine-tuning and evaluation" else "w2v_cmsc_rlm", overrides)
+def check_keys(section: str, named: tuple[str, ...], overrides: list[str]) -> None:
+    """The recipes that a row names take its keys; where it names none, that of its section; ``singles`` is a key of evaluate."""
+    if any(text.startswith("singles") for text in overrides):
+        evaluation(["data=OTHER", *overrides])
+        return
+    for name in named or ("diagnosis" if section == "Fine-tuning and evaluation" else "w2v_cmsc_rlm",):
+        recipe(name, overrides)
 
 
-def test_every_row_of_the_main_job_is_in_the_document():
+def test_every_row_that_is_due_is_in_the_document():
     named = {match[1] for _, cells in rows() if (match := re.match(r"([A-Z]\d+) ", cells[0]))}
-    assert set(MAIN_JOB) <= named
+    assert {*MAIN_JOB, *METHODS} <= named
     assert all(len(cells) == 3 for _, cells in rows())
 
 
 def test_there_is_something_to_check():
-    assert len(COMMANDS) >= 12 and len(KEYS) >= 12
-    assert {words.split()[0] for _, words in COMMANDS} == {"ingest", "split", "pretrain", "finetune", "evaluate", "resume"}
+    assert len(COMMANDS) >= 40 and len(KEYS) >= 20
+    known = {"ingest", "split", "pretrain", "finetune", "evaluate", "resume", "methods", "convert", "bench"}
+    assert {words.split()[0] for _, words in COMMANDS} == known
 
 
 @pytest.mark.parametrize(("section", "words"), COMMANDS, ids=[words for _, words in COMMANDS])
@@ -98,15 +117,23 @@ def test_every_command_of_the_document_is_one_of_ours(section: str, words: str):
         assert made.kind == name
     if name == "evaluate":
         evaluation(given["overrides"])
+    if name == "methods" and given["name"]:
+        assert options_table(given["name"]).row_count
+    if name == "bench" and not given["grid"].endswith(".yaml"):
+        assert grid(given["grid"], {}).methods
 
 
-@pytest.mark.parametrize(("section", "words"), KEYS, ids=[words for _, words in KEYS])
-def test_every_key_of_the_document_is_one_of_ours(section: str, words: str):
-    check_keys(section, values(words))
+@pytest.mark.parametrize(("section", "named", "words"), KEYS, ids=[words for *_, words in KEYS])
+def test_every_key_of_the_document_is_one_of_ours(section: str, named: tuple[str, ...], words: str):
+    check_keys(section, named, values(words))
 
 
 def test_every_option_of_the_document_is_one_of_ours():
-    options = {option for _, snippet in our_words() for option in re.findall(r"--[a-z-]+", snippet)} - {"--only", "--nproc-per-node"}
+    options = {option for _, snippet in our_words() for option in re.findall(r"--[a-z-]+", snippet)} - {
+        "--only",
+        "--nproc-per-node",
+        "--fc-encoder",
+    }
     commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
     assert options <= {option for command in commands for parameter in command.params for option in parameter.opts}
 
@@ -206,7 +233,7 @@ def test_t3_validation_can_be_left_away(own: Path):
 def test_t3_a_recipe_of_ones_own_is_a_file(own: Path):
     (own / "D").mkdir()
     (own / "D" / "MINE.yaml").write_text(
-        "base: w2v_cmsc_rlm\nencoder: {size: tiny, depth: 1}\nsteps: 2\nbatch: 3\ndevice: cpu\ndata: store\nrun: mine\n"
+        "base: w2v_cmsc_rlm\nencoder: {name: tiny, depth: 1}\nsteps: 2\nbatch: 3\ndevice: cpu\ndata: store\nrun: mine\n"
     )
     assert einthoven("pretrain MINE --config-dir D", own).code == 0
     assert json.loads((own / "mine" / "recipe.json").read_text())["recipe"]["batch"] == 3
@@ -260,3 +287,254 @@ def test_e3_the_models_have_as_many_parameters_as_the_published_ones(overrides: 
     trained = encoder.config()  # as published, whatever the size that is named
     assert (trained["extractor_gradient"], trained["input_dropout"], trained["dropout"]) == (0.1, 0.1, 0.1)
     assert f"{n_parameters:,}" in TEXT
+
+
+# ------------------------------------------------------------------------------------------------- F, T: methods of fairseq-signals
+
+
+@pytest.fixture(scope="module")
+def ptbxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``ROOT``, small and in PTB-XL's layout, and its stores ``STORE`` and ``STORE100`` (at 100 Hz)."""
+    folder = tmp_path_factory.mktemp("ptbxl")
+    assert einthoven("simulate made --records 32 --patients 16 --seed 8 -j 1", folder).code == 0
+    place = folder / "ROOT" / "records500" / "00000"
+    place.mkdir(parents=True)
+    table = []
+    for number, path in enumerate(sorted((folder / "made").rglob("*.hea")), start=1):
+        said, new = path.read_text(), f"{number:05d}_hr"
+        path.with_suffix(".mat").rename(place / f"{new}.mat")
+        (place / f"{new}.hea").write_text(said.replace(path.stem, new))
+        # Alternate diagnoses; visits are told by their date alone, and the later one stands first in the table.
+        person = (number + 1) // 2
+        codes = "{'NORM': 100.0, 'SR': 0.0}" if person % 2 else "{'IMI': 100.0, 'AFIB': 0.0}"
+        date = f"19{90 - number % 2 * -5}-01-0{1 + person % 9} 10:00:00"
+        table.append(
+            [
+                number,
+                f"{person}.0",
+                60.0,
+                person % 2,
+                codes,
+                1 + (person - 1) % 10,
+                f"records100/00000/{number:05d}_lr",
+                f"records500/00000/{new}",
+                date,
+            ]
+        )
+    with open(folder / "ROOT" / "ptbxl_database.csv", "w", newline="") as file:
+        head = ["ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_lr", "filename_hr", "recording_date"]
+        csv.writer(file).writerows([head, *table])
+    for words in ("ingest ptbxl ROOT STORE -j 1", "ingest ptbxl ROOT STORE100 --fs 100 -j 1"):
+        outcome = einthoven(words, folder)
+        assert outcome.code == 0 and "none rejected" in outcome.out, outcome
+    return folder
+
+
+def lines_of(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def saved(run: Path) -> dict[str, object]:
+    return json.loads((run / "recipe.json").read_text())["recipe"]
+
+
+def test_f2_f5_persons_are_learned_on_one_corpus_and_found_again_in_another(ptbxl: Path, world: World, tmp_path: Path):
+    (tmp_path / "OTHER").symlink_to(ptbxl / "STORE")
+    (tmp_path / "STORE").symlink_to(world.folder / "store")
+    outcome = einthoven(["finetune", "identification", "data=STORE", "split=all", *TINY.split(), "run=RUN"], tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert saved(tmp_path / "RUN")["margin"] == 1.0 and saved(tmp_path / "RUN")["scale"] == 192.0
+    model = json.loads((tmp_path / "RUN" / "model" / "config.json").read_text())
+    assert model["kind"] == "identification"
+
+    outcome = einthoven("evaluate RUN data=OTHER split=all bootstrap=20", tmp_path)
+    assert outcome.code == 0, outcome.err
+    found = json.loads((tmp_path / "RUN" / "evaluation" / "OTHER-all" / "evaluation.json").read_text())
+    assert found["about"]["asked"] == "16 probes of 16 persons against 16 recordings enrolled"
+    assert {"rank_1", "rank_5", "rank_10", "auroc", "eer", "tar_at_far_0.01"} <= set(found["scores"])
+    assert found["scores"]["rank_1"]["low"] <= found["scores"]["rank_1"]["value"] <= found["scores"]["rank_1"]["high"]
+    with open(tmp_path / "RUN" / "evaluation" / "OTHER-all" / "matches.csv", newline="") as file:
+        matches = list(csv.DictReader(file))
+    store = package.Store(ptbxl / "STORE")
+    time = dict(zip(store.column("record"), store.column("time"), strict=True))
+    later = {str(one["probe"]) for one in matches}
+    enrolled = set(time) - later
+    assert len(enrolled) == 16 and max(time[one] for one in enrolled) < min(
+        time[one] for one in later
+    )  # the first in time, not in the table
+    assert einthoven("evaluate RUN data=OTHER split=all singles=two_windows bootstrap=0", tmp_path).code == 0
+
+
+def test_f5_no_person_is_on_two_sides(ptbxl: Path):
+    store = package.Store(ptbxl / "STORE")
+    split, patient = store.column("split"), store.column("patient")
+    assert set(split) == {"train", "valid", "test"}
+    assert all(len(set(split[patient == one])) == 1 for one in set(patient))
+
+
+@pytest.mark.parametrize(
+    ("words", "parts", "steps"),
+    [
+        ("w2v_augs", {"loss_nce"}, ["powerline_noise", "emg_noise", "baseline_shift", "baseline_wander", "random_lead_mask"]),
+        (
+            'w2v augment="[{name: powerline_noise, share: 0.5}, {name: random_lead_mask, p: 0.3}]"',
+            {"loss_nce"},
+            ["powerline_noise", "random_lead_mask"],
+        ),
+        ("cmsc", {"cmsc"}, []),
+        ("cmsc_rlm across=visits", {"cmsc"}, ["random_lead_mask"]),
+        ("cmlc objective.n_leads=2", {"cmlc"}, []),
+        ("cmsmlc objective.n_leads=2", {"cmsmlc"}, []),
+        ('3kg augment="{name: vcg, angle: 45, scale: 1.5, mask: 0.5}"', {"3kg"}, ["vcg"]),
+        ("simclr_augs objective.temperature=0.1", {"simclr"}, ["powerline_noise", "emg_noise", "baseline_shift", "baseline_wander", "random_lead_mask"]),
+        ("simclr_rlm micro_batch=512", {"simclr"}, ["random_lead_mask"]),
+    ],
+)  # fmt: skip
+def test_t2_t4_t5_t6_f6_every_other_pretraining_runs(world: World, tmp_path: Path, words: str, parts: set[str], steps: list[str]):
+    (tmp_path / "STORE").symlink_to(world.folder / "store")
+    outcome = einthoven(["pretrain", *shlex.split(words), "data=STORE", *TINY.split(), "validate_every=0", "run=run"], tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert all(parts <= set(line) for line in lines_of(tmp_path / "run"))
+    said = saved(tmp_path / "run")
+    assert [one["name"] for one in said["augment"]] == steps  # type: ignore[attr-defined]
+    if words.startswith("3kg"):
+        usual = recipe("3kg", ["augment=vcg"])
+        assert said["augment"] == [{"name": "vcg", "angle": 45.0, "scale": 1.5, "mask": 0.5}]  # type: ignore[comparison-overlap]
+        options = usual.augment[0].all_options("vcg").model_fields
+        assert (options["angle"].default, options["scale"].default, options["mask"].default) == (45, 1.5, 0.5)
+
+
+def test_t8_identification_begins_from_a_checkpoint_and_an_encoder_is_judged_as_it_is(own: Path):
+    legacy_checkpoint(own / "CKPT.pt")
+    words = "finetune identification data=store init=CKPT.pt margin=1.0 scale=192 steps=2 batch=8 device=cpu run=RUN"
+    outcome = einthoven(words, own)
+    assert outcome.code == 0, outcome.err
+    assert json.loads((own / "RUN" / "model" / "config.json").read_text())["provenance"]["init"] == "CKPT.pt"
+    assert einthoven("evaluate RUN data=store split=all bootstrap=0", own).code == 0
+    assert einthoven("evaluate pretrained data=store split=all bootstrap=0 task=identification", own).code == 0
+    one = json.loads((own / "pretrained" / "evaluation" / "store-all-identification" / "evaluation.json").read_text())
+    assert one["about"]["chance of rank 1"] == "0.0769"
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "kind"),
+    [
+        ("diagnosis_scratch", "tiny", "ecg_transformer"),
+        ("nejedly2021", "nejedly2021_tiny", "nejedly2021"),
+        ("se_wrn", "se_wrn_small", "se_wrn"),
+        ("identification_scratch", "tiny", "ecg_transformer"),
+    ],
+)
+def test_t9_each_network_learns_from_scratch(world: World, tmp_path: Path, name: str, encoder: str, kind: str):
+    (tmp_path / "STORE").symlink_to(world.folder / "store")
+    outcome = einthoven(f"finetune {name} data=STORE encoder={encoder} steps=2 batch=4 validate_every=0 device=cpu run=run", tmp_path)
+    assert outcome.code == 0, outcome.err
+    model = package.Model.from_pretrained(tmp_path / "run")
+    assert model.config["encoder"]["name"] == kind
+    assert model.module.encoder.config().get("extractor_gradient", 1) != 0  # the convolutions learn
+    published = recipe(name).encoder
+    assert published.kind_of(published.name).__name__ == type(model.module.encoder).__name__
+
+
+# --------------------------------------------------------------------------------------------------------------- S: ecg-selfsupervised
+
+
+@pytest.fixture(scope="module")
+def contrastive(ptbxl: Path) -> Path:
+    """The run of SimCLR on a small xresnet that others begin from."""
+    run = ptbxl / "simclr"
+    outcome = einthoven(f"pretrain simclr data=STORE100 encoder=xresnet1d18_small {SMALL} run=simclr", ptbxl)
+    assert outcome.code == 0, outcome.err
+    return run
+
+
+SMALL = "steps=2 batch=4 validate_every=0 device=cpu"
+
+
+def test_s2_s3_cpc_is_pretrained_and_fine_tuned(ptbxl: Path, tmp_path: Path):
+    (tmp_path / "STORE").symlink_to(ptbxl / "STORE100")
+    outcome = einthoven(f"pretrain cpc data=STORE encoder=cpc_tiny objective.steps_ahead=2 {SMALL} run=runs/cpc", tmp_path)
+    assert outcome.code == 0, outcome.err
+    outcome = einthoven("finetune cpc_finetune data=STORE init=runs/cpc frozen_steps=1 steps=2 batch=4 device=cpu run=RUN", tmp_path)
+    assert outcome.code == 0, outcome.err
+    before, after = (package.Model.from_pretrained(tmp_path / name) for name in ("runs/cpc", "RUN"))
+    assert before.contract.scaling == after.contract.scaling == "corpus" and before.contract.mean == after.contract.mean
+    assert einthoven(f"pretrain cpc data=STORE init=runs/cpc objective.steps_ahead=2 {SMALL} run=more", tmp_path).code == 0
+
+    published = recipe("cpc")
+    settings = published.settings(100_000)
+    assert (settings.epochs, settings.optim.lr, settings.batch) == (1000, 1e-4, 32)
+    assert published.seconds * 100 == 1000 and published.scaling == "corpus"
+    encoder = published.encoder.all_options("cpc").model_fields
+    assert encoder["strides"].default == (1, 1, 1, 1)  # --fc-encoder
+    options = published.objective.all_options("cpc").model_fields
+    assert options["negatives"].default == "same_sequence" and options["n_negatives"].default == 128
+
+
+@pytest.mark.parametrize("name", ["byol", "swav", "moco"])
+def test_s4_the_other_contrastive_methods_run_on_the_same_views(ptbxl: Path, tmp_path: Path, name: str):
+    (tmp_path / "STORE").symlink_to(ptbxl / "STORE100")
+    small = {"swav": "objective.prototypes=8 objective.queue=16", "moco": "objective.queue=16"}.get(name, "")
+    outcome = einthoven(f"pretrain {name} data=STORE encoder=xresnet1d18_small {small} {SMALL} run=run", tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert name in lines_of(tmp_path / "run")[0]
+    assert [one["name"] for one in saved(tmp_path / "run")["augment"]] == ["random_resized_crop", "time_out"]  # type: ignore[attr-defined]
+
+
+def test_s4_every_trafo_of_theirs_can_be_named(ptbxl: Path, tmp_path: Path):
+    (tmp_path / "STORE").symlink_to(ptbxl / "STORE100")
+    theirs = ["GaussianNoise", "GaussianBlur", "RandomResizedCrop", "TimeOut", "ChannelResize", "DynamicTimeWarp", "BaselineWander", "PowerlineNoise", "EMNoise", "BaselineShift"]  # fmt: skip
+    ours = [re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=EM)(?=N)", "_", name).lower() for name in theirs]
+    assert {name for name in ours if name not in TEXT} == set()
+    words = ["pretrain", "simclr", "data=STORE", "encoder=xresnet1d18_small", f"augment=[{', '.join(ours)}]", *SMALL.split(), "run=run"]
+    outcome = einthoven(words, tmp_path)
+    assert outcome.code == 0, outcome.err
+
+
+def test_s4_the_recipes_are_the_published_ones():
+    for name in ("simclr", "byol", "swav"):
+        made = recipe(name, ["batch=4096", "epochs=2000", "precision=bf16"])
+        assert made.settings(54_566).batch == recipe(name).settings(54_566).batch == 4096 and recipe(name).epochs == 2000
+        assert recipe(name).encoder.name == "xresnet1d50" and recipe(name).seconds == 2.5 and recipe(name).scaling == "none"
+
+
+def test_s5_linear_evaluation_leaves_the_encoder_as_it_was_and_noise_makes_it_harder(contrastive: Path):
+    folder = contrastive.parent
+    for name in ("ssl_linear", "ssl_finetune"):
+        words = f"finetune {name} data=STORE100 init=simclr label_share=0.9 steps=3 batch=8 device=cpu run={name}"
+        outcome = einthoven(words, folder)
+        assert outcome.code == 0, outcome.err
+    first, linear, whole = (package.Model.from_pretrained(folder / name).module for name in ("simclr", "ssl_linear", "ssl_finetune"))
+    own = first.state_dict()
+    same, moved = (
+        [key for key, value in own.items() if torch.equal(value, module.encoder.state_dict()[key])] for module in (linear, whole)
+    )
+    assert len(same) == len(own)
+    assert len(moved) < len(own)
+    for words in ("", " noise=1"):
+        assert einthoven(f"evaluate ssl_linear data=STORE100 split=all bootstrap=0{words}", folder).code == 0
+    answers = [(folder / "ssl_linear" / "evaluation" / f"STORE100-all{part}" / "predictions.csv").read_text() for part in ("", "-noise1")]
+    assert answers[0] != answers[1]
+    assert "optim.discriminative=null" in TEXT and recipe("ssl_finetune", ["optim.discriminative=null"]).optim.discriminative is None
+
+
+def test_s6_a_published_checkpoint_is_converted_or_begun_from(ptbxl: Path, tmp_path: Path):
+    from einthoven.convert.ecg_selfsupervised_names import legacy_state
+    from einthoven.convert.ecg_selfsupervised_sizes import LEADS
+    from einthoven.models import ENCODERS, PRESETS
+
+    (tmp_path / "STORE").symlink_to(ptbxl / "STORE100")
+    kind, options = PRESETS["xresnet1d18_small"]
+    encoder = ENCODERS[kind](leads=LEADS, fs=100.0, **options)
+    state = {f"encoder.features.{key}": value.detach().clone() for key, value in legacy_state(encoder).items()}
+    for layer, n_in, n_out in ((1, encoder.dim, 5), (3, 5, 4)):  # SimCLR's projection
+        state |= {f"projection.model.{layer}.weight": torch.zeros(n_out, n_in), f"projection.model.{layer}.bias": torch.zeros(n_out)}
+    torch.save({"state_dict": state}, tmp_path / "best_model.ckpt")
+    outcome = einthoven("convert best_model.ckpt MODEL", tmp_path)
+    assert outcome.code == 0, outcome.err
+    said = f"leads=[{', '.join(LEADS)}]"
+    assert said in TEXT
+    words = ["finetune", "ssl_linear", "data=STORE", "init=best_model.ckpt", said, *SMALL.split(), "run=RUN"]
+    outcome = einthoven(words, tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert einthoven(["finetune", "ssl_linear", "data=STORE", "init=MODEL", said, *SMALL.split(), "run=RUN2"], tmp_path).code == 0

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from einthoven.errors import RecipeError
+from einthoven.recipes.compose import load
 
 PROTOCOLS = ("probe", "linear", "attention", "head_first", "full", "lora")
 FROZEN = ("probe", "linear", "attention")
 """Protocols in which the encoder stays as it was pretrained."""
+RANDOM, SCRATCH = "random encoder", "from scratch"
+"""The two lines that are always there: what an encoder is worth untrained, and what labels alone make of it."""
 
 
 class _Frozen(BaseModel):
@@ -63,7 +66,9 @@ class Grid(_Frozen):
     pretraining: Budget = Field(Budget(steps=1000), description="of every pretraining run")
     finetuning: Budget = Field(Budget(steps=500), description="of every run of another protocol than probe")
     seeds: tuple[int, ...] = Field((1,), min_length=1, description="every line of the table is run once for each")
-    label_shares: tuple[float, ...] = Field((1.0,), min_length=1, description="shares of the training persons whose labels are used")
+    label_shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (1.0,), min_length=1, description="shares of the training persons whose labels are used"
+    )
     classes: str | tuple[str, ...] = Field("auto", description="classes of the labels, as in finetune")
     unlabelled: Literal["negative", "leave_out"] = Field("negative", description="as in finetune: recordings with none of the classes")
     min_positives: int = Field(10, ge=1, description="classes with fewer positive test recordings are left out, and that is said")
@@ -79,6 +84,28 @@ class Grid(_Frozen):
     @classmethod
     def _several(cls, value: Any) -> Any:
         return value if isinstance(value, list | tuple) else (value,)
+
+    @field_validator("pretraining", "finetuning", mode="before")
+    @classmethod
+    def _rest_of_the_budget(cls, value: Any, info: ValidationInfo) -> Any:
+        """What a budget does not say is as without it."""
+        usual = cls.model_fields[str(info.field_name)].default
+        return {"steps": usual.steps, **value} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Grid:
+        for key in ("encoders", "protocols", "seeds", "label_shares"):
+            if len(set(getattr(self, key))) != len(getattr(self, key)):
+                raise ValueError(f"{key}: expected each once, got {', '.join(str(it) for it in getattr(self, key))}")
+        seen: set[tuple[str, str]] = set()
+        for method in self.methods:
+            if method.title in (RANDOM, SCRATCH):
+                raise ValueError(f"methods: {method.title} is always there; give this one another name")
+            for encoder in method.encoders or self.encoders:
+                if (method.title, encoder) in seen:
+                    raise ValueError(f"methods: two are called {method.title} on {encoder}; tell them apart by their name")
+                seen.add((method.title, encoder))
+        return self
 
     def encoder(self, name: str) -> list[str]:
         """The key=value texts that make an encoder of the grid."""
@@ -99,7 +126,7 @@ def grid(name: str, overrides: dict[str, Any] | None = None) -> Grid:
             f"there is no grid {name}; there are {', '.join(names)}{f' (did you mean {close[0]}?)' if close else ''}, or give a YAML file"
         )
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not a YAML file: {str(error).splitlines()[0]}") from None
     if not isinstance(values, dict):
@@ -107,20 +134,28 @@ def grid(name: str, overrides: dict[str, Any] | None = None) -> Grid:
     values.setdefault("name", path.stem)
     for key, value in (overrides or {}).items():
         part, _, rest = key.partition(".")
-        if rest:
-            values[part] = {**(values.get(part) or {}), rest: value}
-        else:
-            values[part] = value
+        before = values.get(part)
+        values[part] = {**(before if isinstance(before, dict) else {}), rest: value} if rest else value
     try:
         return Grid.model_validate(values)
     except ValidationError as error:
-        problems = []
-        for entry in error.errors():
-            where = ".".join(str(it) for it in entry["loc"])
-            close = difflib.get_close_matches(where, list(Grid.model_fields), 1)
-            hint = f"; did you mean {close[0]}?" if entry["type"] == "extra_forbidden" and close else ""
-            problems.append(f"{where}: {entry['msg'][0].lower()}{entry['msg'][1:]}, got {entry['input']!r}{hint}")
-        raise RecipeError(f"{path.name}: {'; '.join(problems)}") from None
+        entries = error.errors()
+        # A tuple with a wrong item is called too short as well; the item is what there is to mend.
+        told = [it for it in entries if it["type"] != "too_short" or not any(len(one["loc"]) > len(it["loc"]) for one in entries)]
+        raise RecipeError(f"{path.name}: {'; '.join(dict.fromkeys(_problem(it) for it in told))}") from None
+
+
+def _problem(entry: Any) -> str:
+    *_, key = where = [str(it) for it in entry["loc"]] or [""]
+    if entry["type"] == "extra_forbidden":
+        model = Budget if where[0] in ("pretraining", "finetuning") else Method if where[0] == "methods" and len(where) > 1 else Grid
+        close = difflib.get_close_matches(key, list(model.model_fields), 1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(model.model_fields)}"
+        return f"{'.'.join(where)}: unknown key, {hint}"
+    what = entry["msg"].removeprefix("Value error, ")
+    if entry["type"] == "value_error" and key == "":
+        return what
+    return f"{'.'.join(where)}: {what[0].lower()}{what[1:]}, got {entry['input']!r}"
 
 
 def show_grid(grid: Grid) -> str:

@@ -43,11 +43,17 @@ def bench(
     returns  : the table, None where lines of other shards are still missing
 
     A line is a function of grid and store, and leaves what is finished as it is: stopped at any moment and run again, it goes on. Raises
-    EinthovenError where the folder holds a comparison on another store.
+    EinthovenError, before anything is run, where the grid has no sense, or where the folder holds a comparison on another store.
     """
-    store = Store(place.data)
-    _claim(place, fingerprint(store))
     lines = lines_of(grid)
+    store = Store(place.data)
+    split = store.column("split")
+    if without := [name for name in ("train", "valid", "test") if not (split == name).any()]:
+        raise EinthovenError(
+            f"a comparison trains, chooses and judges on different persons, and {store.path} has no recordings in its {' and '.join(without)} split: "
+            "einthoven split makes all three"
+        )
+    _claim(place, fingerprint(store))
     mine = lines if shards is None else lines[shards[0] :: shards[1]]
     done = 0
     if jobs == 1 and executor is None:
@@ -103,7 +109,7 @@ def write_table(grid: Grid, place: Place) -> Table:
     from einthoven.report.bench import as_csv, as_html, as_markdown
 
     store = Store(place.data)
-    table = table_of(grid, list(cells_in(grid, lines_of(grid), place)), store.patient_number, about(grid, store))
+    table = table_of(grid, cells_in(grid, lines_of(grid), place), store.patient_number, about(grid, store))
     whole.write_text(place.folder / "bench.json", table.to_json())
     whole.write_text(place.folder / "table.md", as_markdown(table))
     whole.write_text(place.folder / "table.csv", as_csv(table))
@@ -121,9 +127,8 @@ def about(grid: Grid, store: Store) -> dict[str, str]:
         "seeds": ", ".join(str(seed) for seed in grid.seeds),
         "einthoven": einthoven.__version__,
     }
-    if any(protocol != "probe" for protocol in grid.protocols):
-        tuned = grid.finetuning
-        said["fine-tuning"] = f"{tuned.steps} updates of {tuned.batch} windows, learning rates {', '.join(f'{lr:g}' for lr in tuned.lr)}"
+    tuned = grid.finetuning  # training from scratch is always there
+    said["fine-tuning"] = f"{tuned.steps} updates of {tuned.batch} windows, learning rates {', '.join(f'{lr:g}' for lr in tuned.lr)}"
     if grid.set:
         said["every run"] = " ".join(grid.set)
     return said

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from einthoven import whole
-from einthoven.bench.grid import Grid
-from einthoven.bench.plan import RANDOM, Line, cells_of, finetuning_of, fingerprint, pretraining_of
+from einthoven.bench.grid import RANDOM, Grid
+from einthoven.bench.plan import Line, cells_of, finetuning_of, fingerprint, letters, pretraining_of
 from einthoven.bench.vectors import vectors_of
 from einthoven.errors import EinthovenError
 from einthoven.infer.evaluate import label_class
@@ -46,14 +46,14 @@ class Place:
 
 
 def do_line(grid: Grid, line: Line, place: Place, say: Say) -> None:
-    """Everything of a line. What is finished already is left as it is; what was stopped goes on.
+    """Everything of a line. What is finished already is left as it is; what was stopped goes on; what could not be run is tried again.
 
     Writes cells/<line>-<protocol>-<share>.npz with the answers and .json with how they came about; where a method cannot be run, the
     .json alone, with the reason.
     """
     store = Store(place.data)
     cells = {what: place.folder / "cells" / f"{name}.json" for what, name in cells_of(grid, line).items()}
-    todo = {what: path for what, path in cells.items() if not path.exists()}
+    todo = {what: path for what, path in cells.items() if not path.exists() or "reason" in json.loads(path.read_text(encoding="utf-8"))}
     if not todo:
         return
     (place.folder / "cells").mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def do_line(grid: Grid, line: Line, place: Place, say: Say) -> None:
     except EinthovenError as error:
         chosen, reason = None, str(error)
     for (protocol, share), path in todo.items():
-        about = {"method": line.title, "encoder": line.encoder, "seed": line.seed, "protocol": protocol, "label_share": share}
+        about = {"method": line.title, "encoder": line.label or line.encoder, "seed": line.seed, "protocol": protocol, "label_share": share}
         name = f"{line.key} {protocol}{'' if share == 1 else f' {share:g}'}"
         try:
             if chosen is None:
@@ -132,6 +132,8 @@ def _chosen_pretraining(grid: Grid, line: Line, runs: list[tuple[float, Path, di
         lr, folder, model = models[0]
         return Chosen(folder, lr, seconds, model)
     scores = [_probe_scores(grid, line, model, 1.0, store, place, ("train", "valid"))[1] for _, _, model in models]
+    if np.isnan(scores).all():
+        raise EinthovenError("no class has both kinds of validation recordings, so that no learning rate can be chosen: give the grid one")
     lr, folder, model = models[int(np.nanargmax(scores))]
     return Chosen(folder, lr, seconds, model)
 
@@ -154,23 +156,24 @@ def _probe_scores(
 ) -> tuple[dict[str, Any], float]:
     """Vectors of some splits, and the AUROC that a probe reaches on validation."""
     recipe = _recipe_of_labels(grid, line, share, place)
-    rows = {part: rows_of(recipe, store, part) for part in ("train", "valid", "test")}
+    rows = {part: rows_of(recipe, store, part) for part in parts}
     rows["train"] = fewer_labels(recipe, store, rows["train"])
-    classes, _ = task_classes(recipe, store, rows["train"])
+    classes, left = task_classes(recipe, store, rows["train"])
     vectors = {part: vectors_of(model, store, rows[part], classes, grid.unlabelled) for part in parts}
     known = {part: (one.vector, one.label) for part, one in vectors.items()}
     answer = linear_probe(known["train"], known["valid"], known["valid"][0])
-    return {"vectors": vectors, "classes": classes}, float(mean_over_classes(auroc(answer, known["valid"][1])))
+    return {"vectors": vectors, "classes": classes, "left_out": left}, float(mean_over_classes(auroc(answer, known["valid"][1])))
 
 
 def _probe(
     grid: Grid, line: Line, chosen: Chosen, share: float, store: Store, place: Place
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-    found, valid = _probe_scores(grid, line, chosen.model, share, store, place, ("train", "valid", "test"))
-    vectors, classes = found["vectors"], found["classes"]
-    train, held_out, test = (vectors[part] for part in ("train", "valid", "test"))
+    found, valid = _probe_scores(grid, line, chosen.model, share, store, place, ("train", "valid"))
+    (train, held_out), classes = found["vectors"].values(), found["classes"]
+    test = vectors_of(chosen.model, store, rows_of(_recipe_of_labels(grid, line, share, place), store, "test"), classes, grid.unlabelled)
     answer = linear_probe((train.vector, train.label), (held_out.vector, held_out.label), test.vector)
-    facts = {"valid": valid, "classes": [it.name for it in classes], "pretraining_lr": chosen.lr, "pretraining_seconds": chosen.seconds}
+    facts = {"valid": valid, "classes": [it.name for it in classes], "left_out": found["left_out"], "pretraining_lr": chosen.lr,
+             "pretraining_seconds": chosen.seconds}  # fmt: skip
     return answer, test.label, test.rows, facts
 
 
@@ -180,7 +183,7 @@ def _finetuned(
     """Every learning rate is tried; the one that is best on validation answers the test recordings."""
     recipe = _recipe_of_labels(grid, line, share, place)
     rows = {part: rows_of(recipe, store, part) for part in ("train", "valid", "test")}
-    classes, _ = task_classes(recipe, store, fewer_labels(recipe, store, rows["train"]))
+    classes, left = task_classes(recipe, store, fewer_labels(recipe, store, rows["train"]))
     tried: list[tuple[float, float, Model]] = []
     seconds = 0.0
     init = chosen.folder
@@ -196,8 +199,8 @@ def _finetuned(
         tried.append((float(mean_over_classes(auroc(answer, label))), lr, model))
     valid, lr, model = max(tried, key=lambda one: (one[0] == one[0], one[0]))
     answer, label, which = _answers(model, store, rows["test"], classes, grid.unlabelled)
-    facts = {"valid": valid, "classes": [it.name for it in classes], "pretraining_lr": chosen.lr, "pretraining_seconds": chosen.seconds,
-             "lr": lr, "seconds": seconds}  # fmt: skip
+    facts = {"valid": valid, "classes": [it.name for it in classes], "left_out": left, "pretraining_lr": chosen.lr,
+             "pretraining_seconds": chosen.seconds, "lr": lr, "seconds": seconds}  # fmt: skip
     return answer, label, which, facts
 
 
@@ -205,7 +208,7 @@ def _random_weights(line: Line, model: Model, place: Place) -> Path:
     """The untrained encoder as a model folder, for protocols that begin from one."""
     from einthoven.models.folder import save_model
 
-    folder = place.folder / "runs" / f"{line.key}-weights"
+    folder = place.folder / "runs" / f"{line.key}-weights-{letters(model.config)}"
     if not (folder / "config.json").exists():
         save_model(folder, model.encoder.state_dict(), model.config)
     return folder

@@ -55,12 +55,16 @@ def evaluate(name: str | Path, wanted: Evaluate, progress: Callable[[int, int], 
             f"{name} takes signals at {model.contract.fs:g} Hz and {store.path} is at {store.fs:g} Hz: ingest the corpus with --fs {model.contract.fs:g}"
         )
     if wanted.shown is not None:
+        if unseen := [lead for lead in wanted.shown if lead not in model.contract.leads]:
+            raise EinthovenError(f"shown: {name} does not take {' '.join(unseen)}; its leads are {' '.join(model.contract.leads)}")
         model.contract = replace(model.contract, shown=wanted.shown)
     kind = wanted.task or model.config["kind"]
     if kind == "encoder":
         refuse_other_kinds(model)
     if kind != "diagnosis" and (wanted.noise or wanted.unlabelled):
         raise EinthovenError(f"noise and unlabelled are of diagnosis; this is an evaluation of {kind}: leave them away")
+    if kind != "identification" and wanted.singles != "leave_out":
+        raise EinthovenError(f"singles={wanted.singles} is of identification; this is an evaluation of {kind}: leave it away")
     rows = np.arange(len(store)) if wanted.split == "all" else np.flatnonzero(store.column("split") == wanted.split)
     if wanted.where:
         rows = rows[np.isin(rows, select(store, wanted.where))]
@@ -73,7 +77,7 @@ def evaluate(name: str | Path, wanted: Evaluate, progress: Callable[[int, int], 
         return judged(model, store, rows, wanted, folder)
     noise = noise_of_level(wanted.noise, model, wanted.seed) if wanted.noise else None
     probability, label, rows = answers(model, store, rows, wanted.batch, progress, noise)
-    if (wanted.unlabelled or model.config["provenance"].get("unlabelled")) == "leave_out":
+    if (wanted.unlabelled or model.config.get("provenance", {}).get("unlabelled")) == "leave_out":
         kept = (label == 1).any(axis=1)
         probability, label, rows = probability[kept], label[kept], rows[kept]
     if not (~np.isnan(label)).any():
@@ -171,7 +175,7 @@ def on_purpose(wanted: Evaluate) -> dict[str, str]:
     """What was made harder."""
     said = {}
     if wanted.noise:
-        said["noise added"] = f"level {wanted.noise} of 6: baseline wander, powerline, muscle noise, baseline shift"
+        said["noise added"] = f"level {wanted.noise} of 6: baseline wander, powerline, electrode motion, baseline shift"
     if wanted.shown is not None:
         said["leads shown"] = " ".join(wanted.shown)
     return said
@@ -186,6 +190,7 @@ def home_of(name: str | Path, store: Store, wanted: Evaluate) -> Path:
             *([f"noise{wanted.noise}"] if wanted.noise else []),
             *(["".join(wanted.shown)] if wanted.shown else []),
             *([wanted.task] if wanted.task else []),
+            *([wanted.singles] if wanted.singles != "leave_out" else []),
         ]
     )
     if path.is_dir():

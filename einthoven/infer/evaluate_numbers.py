@@ -51,7 +51,7 @@ def evaluate_identification(model: Model, store: Store, rows: np.ndarray, wanted
     if wanted.singles == "two_windows":
         options["seconds"] = model.contract.seconds
     roles = gallery_and_probe(store, rows, **options)
-    module = model.module if model.config["kind"] != "encoder" else _Vectors(model)
+    module = model.module if model.config["kind"] == "identification" else _Vectors(model)
     gallery, probe = windows_embedded(module, store, roles, model.contract, wanted.batch)  # type: ignore[arg-type]
     matching = Matching(cosine_similarity(gallery, probe), roles.gallery_person, roles.probe_person)
     scores = _with_intervals(matching, len(matching), roles.probe_person, wanted)
@@ -67,7 +67,7 @@ def evaluate_identification(model: Model, store: Store, rows: np.ndarray, wanted
 
 
 class _Vectors:
-    """A bare encoder with the face of a task: its vectors are compared as they are."""
+    """A bare encoder, or a model of another task, with the face of a task: its vectors are compared as they are."""
 
     def __init__(self, model: Model):
         self.model = model

@@ -41,13 +41,35 @@ def max_pool(x: Tensor, n: Tensor | None, kernel: int, stride: int, padding: int
     return within(x, n), n
 
 
-def average_pairs(x: Tensor, n: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """The mean of each two neighbours; a last one without neighbour is itself."""
+def shortened(n: Any, stride: int) -> Any:
+    """Samples behind a convolution that is padded to its own length, or behind ``average``: ⌈n / stride⌉ (of a number, a tensor, or None)."""
+    return None if n is None else (n + stride - 1) // stride
+
+
+def average(x: Tensor, n: Tensor | None, stride: int = 2) -> tuple[Tensor, Tensor | None]:
+    """Means over neighbouring ``stride`` samples, the last over as many as are left."""
     if n is None:
-        return F.avg_pool1d(x, 2, ceil_mode=True), None
+        return F.avg_pool1d(x, stride, ceil_mode=True), None
     real = within(torch.ones_like(x[:, :1]), n)
-    share = F.avg_pool1d(real, 2, ceil_mode=True).clamp(min=0.5)
-    return F.avg_pool1d(within(x, n), 2, ceil_mode=True) / share, (n + 1) // 2
+    share = F.avg_pool1d(real, stride, ceil_mode=True).clamp(min=1 / stride)
+    return F.avg_pool1d(within(x, n), stride, ceil_mode=True) / share, shortened(n, stride)
+
+
+def mean_over_time(x: Tensor, n: Tensor | None) -> Tensor:
+    """(batch, channel, time) -> (batch, channel), over real samples."""
+    return x.mean(dim=2) if n is None else within(x, n).sum(dim=2) / n.clamp(min=1)[:, None]
+
+
+def odd(kernel: int, what: str) -> int:
+    """A kernel that can be centred on a sample. Raises ValueError for another."""
+    if kernel < 1 or kernel % 2 == 0:
+        raise ValueError(f"expected {what} to be an odd number of samples, so that it can be centred on one; got {kernel}")
+    return kernel
+
+
+def same_conv(n_in: int, n_out: int, kernel: int, stride: int = 1, *, bias: bool = False) -> nn.Conv1d:
+    """A plain convolution with zeros at both ends, whose output has ⌈time / stride⌉ samples."""
+    return nn.Conv1d(n_in, n_out, kernel, stride, padding=same(kernel), bias=bias)
 
 
 def normalise(x: Tensor, n: Tensor | None, norm: BatchNorm) -> Tensor:

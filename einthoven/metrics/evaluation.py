@@ -15,6 +15,7 @@ import numpy as np
 from einthoven.metrics.bootstrap import bootstrap as bootstrap_draws
 from einthoven.metrics.bootstrap import groups_of, interval
 from einthoven.metrics.challenge2021 import Challenge, read_rewards
+from einthoven.metrics.fmax import SampleCentric
 from einthoven.metrics.multilabel import Multilabel, n_counted
 
 BY_CLASS = ("auroc", "auprc", "f_max", "f1", "sensitivity", "specificity", "ppv", "brier", "ece")
@@ -89,6 +90,9 @@ def evaluate(
     if len(names) != scorer.n_classes or (codes is not None and len(codes) != scorer.n_classes):
         raise ValueError(f"expected a name (and a code) for each of {scorer.n_classes} classes; got {len(names)} names")
     statistics: list = [scorer]
+    if (scorer.label == 1).any(axis=1).any():
+        sample_centric = SampleCentric(scorer.probability, scorer.label)
+        statistics.append(lambda weight: {"sample_f_max": sample_centric(weight)["sample_f_max"]})
     rewards = read_rewards()
     places = rewards.places(codes) if codes is not None else []
     n_known = sum(place is not None for place in places)

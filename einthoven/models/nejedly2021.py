@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from einthoven.layers.batch_norm import BatchNorm
-from einthoven.layers.padding import average_pool, blank, odd, same_conv, thin
+from einthoven.layers.convolution import average, normalise, odd, same_conv, shortened, within
 from einthoven.leads import TWELVE
 from einthoven.models.encoder import Encoder
 
@@ -42,12 +42,12 @@ class NejedlyBlock(nn.Module):
         self.bn2 = BatchNorm(filters)
         self.idfunc_1 = nn.Conv1d(filters, filters, 1, bias=bias)
 
-    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """valid : (batch, time) bool of ``x``, which is 0 elsewhere"""
-        after = thin(valid, self.stride)
-        y = blank(F.leaky_relu(self.bn1(self.conv1(x))), after)
-        y = F.leaky_relu(self.bn2(self.conv2(y)))
-        return blank(y + self.idfunc_1(average_pool(x, self.stride, valid)), after)
+    def forward(self, x: Tensor, n: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """n : (batch,) real samples of ``x``, which is 0 behind them; None: all"""
+        beside, after = average(x, n, self.stride)
+        y = within(F.leaky_relu(normalise(self.conv1(x), after, self.bn1)), after)
+        y = F.leaky_relu(normalise(self.conv2(y), after, self.bn2))
+        return within(y + self.idfunc_1(beside), after), after
 
 
 class Nejedly2021(Encoder):
@@ -109,7 +109,7 @@ class Nejedly2021(Encoder):
         return dict(self._config)
 
     def n_frames(self, n_samples: Any) -> Any:
-        return (n_samples + self.samples_per_frame - 1) // self.samples_per_frame
+        return shortened(n_samples, self.samples_per_frame)
 
     def stages(self) -> list[tuple[str, ...]]:
         blocks: list[tuple[str, ...]] = [(f"blocks.{number}.",) for number in range(len(self.blocks))]
@@ -119,15 +119,15 @@ class Nejedly2021(Encoder):
         """What the residual blocks give: (batch, frame, filters), or (batch, frame, lead * filters) where ``leadwise``."""
         self.check_signal(ecg, valid)
         n_leads = len(self.leads)
-        x = blank(ecg, valid)
+        n = None if valid is None else valid.sum(dim=1)
+        x = within(ecg, n)
         if self.leadwise:
             x = x.flatten(0, 1)[:, None, :]
-            valid = None if valid is None else valid.repeat_interleave(n_leads, dim=0)
-        valid = thin(valid, self.stride)
-        x = blank(F.leaky_relu(self.bn(self.conv(x))), valid)
+            n = None if n is None else n.repeat_interleave(n_leads)
+        n = shortened(n, self.stride)
+        x = within(F.leaky_relu(normalise(self.conv(x), n, self.bn)), n)
         for block in self.blocks:
-            x = block(x, valid)
-            valid = thin(valid, self.stride)
+            x, n = block(x, n)
         return (x.unflatten(0, (-1, n_leads)).flatten(1, 2) if self.leadwise else x).mT
 
     def forward(self, ecg: Tensor, valid: Tensor | None = None, there: Tensor | None = None) -> Tensor:

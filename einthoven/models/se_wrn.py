@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from einthoven.layers.batch_norm import BatchNorm
-from einthoven.layers.padding import average_pool, blank, mean_over_time, odd, same_conv, thin
+from einthoven.layers.convolution import average, mean_over_time, normalise, odd, same_conv, shortened, within
 from einthoven.leads import TWELVE
 from einthoven.models.encoder import Encoder
 
@@ -40,15 +40,15 @@ class SEWideBlock(nn.Module):
         self.fc2 = nn.Linear(n_out // ratio, n_out)
         self.idfunc_1 = nn.Conv1d(n_in, n_out, 1, bias=False) if stride > 1 else None
 
-    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """valid : (batch, time) bool of ``x``, which is 0 elsewhere"""
-        after = thin(valid, self.stride)
-        y = x if self.bn1 is None else blank(self.bn1(x).relu(), valid)
-        y = blank(self.dropout(self.bn2(self.conv1(y)).relu()), after)
-        y = blank(self.conv2(y), after)
+    def forward(self, x: Tensor, n: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """n : (batch,) real samples of ``x``, which is 0 behind them; None: all"""
+        after = shortened(n, self.stride)
+        y = x if self.bn1 is None else within(normalise(x, n, self.bn1).relu(), n)
+        y = within(self.dropout(normalise(self.conv1(y), after, self.bn2).relu()), after)
+        y = within(self.conv2(y), after)
         factor = self.fc2(self.fc1(mean_over_time(y, after)).relu()).sigmoid()
         y = y * factor[:, :, None]
-        return y + (x if self.idfunc_1 is None else self.idfunc_1(average_pool(x, self.stride, valid)))
+        return y + (x if self.idfunc_1 is None else self.idfunc_1(average(x, n, self.stride)[0])), after
 
 
 class SEWideGroup(nn.Module):
@@ -61,12 +61,10 @@ class SEWideGroup(nn.Module):
             for number in range(n_blocks)
         )
 
-    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, n: Tensor | None) -> tuple[Tensor, Tensor | None]:
         for block in self.layers:
-            assert isinstance(block, SEWideBlock)
-            x = block(x, valid)
-            valid = thin(valid, block.stride)
-        return x
+            x, n = block(x, n)
+        return x, n
 
 
 class SEWRN(Encoder):
@@ -123,30 +121,31 @@ class SEWRN(Encoder):
         return dict(self._config)
 
     def n_frames(self, n_samples: Any) -> Any:
-        return (n_samples + self.samples_per_frame - 1) // self.samples_per_frame
+        return shortened(n_samples, self.samples_per_frame)
 
     def stages(self) -> list[tuple[str, ...]]:
         return [("conv.", "bn."), *((f"groups.{number}.",) for number in range(len(self.groups))), ("last_bn.",)]
 
     def features(self, ecg: Tensor, valid: Tensor | None = None) -> Tensor:
         """What the last group gives, before the last norm: (batch, frame, width), or (batch, frame, lead * width) where ``leadwise``."""
-        return self._joined(self._groups(ecg, valid))
+        return self._joined(self._groups(ecg, valid)[0])
 
     def forward(self, ecg: Tensor, valid: Tensor | None = None) -> Tensor:
-        return self._joined(self.last_bn(self._groups(ecg, valid)).relu())
+        x, n = self._groups(ecg, valid)
+        return self._joined(normalise(x, n, self.last_bn).relu())
 
-    def _groups(self, ecg: Tensor, valid: Tensor | None) -> Tensor:
-        """(batch, lead, time) -> (batch or batch * lead, width, frame)"""
+    def _groups(self, ecg: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(batch, lead, time) -> (batch or batch * lead, width, frame), and how many frames are real"""
         self.check_signal(ecg, valid)
-        x = blank(ecg, valid)
+        n = None if valid is None else valid.sum(dim=1)
+        x = within(ecg, n)
         if self.leadwise:
             x = x.flatten(0, 1)[:, None, :]
-            valid = None if valid is None else valid.repeat_interleave(len(self.leads), dim=0)
-        x = blank(self.bn(self.conv(x)).relu(), valid)
+            n = None if n is None else n.repeat_interleave(len(self.leads))
+        x = within(normalise(self.conv(x), n, self.bn).relu(), n)
         for group in self.groups:
-            x = group(x, valid)
-            valid = thin(valid, 2)
-        return x
+            x, n = group(x, n)
+        return x, n
 
     def _joined(self, x: Tensor) -> Tensor:
         return (torch.unflatten(x, 0, (-1, len(self.leads))).flatten(1, 2) if self.leadwise else x).mT

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from einthoven.layers.batch_norm import BatchNorm
-from einthoven.layers.padding import blank, same_conv, thin
+from einthoven.layers.convolution import max_pool, normalise, same_conv, shortened, within
 from einthoven.leads import TWELVE
 from einthoven.models.encoder import Encoder
 
@@ -47,14 +46,18 @@ class ResidualBlock(nn.Module):
         if stride != 1 or n_in != n_out:
             self.downsample = nn.Sequential(nn.Conv1d(n_in, n_out, 1, stride, bias=False), BatchNorm(n_out))
 
-    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """valid : (batch, time) bool of ``x``, which is 0 elsewhere"""
-        after = thin(valid, self.stride)
-        y = blank(self.bn1(self.conv1(x)).relu(), thin(valid, self.conv1.stride[0]))
-        y = self.bn2(self.conv2(y))
+    def forward(self, x: Tensor, n: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """n : (batch,) real samples of ``x``, which is 0 behind them; None: all"""
+        between, after = shortened(n, self.conv1.stride[0]), shortened(n, self.stride)
+        y = within(normalise(self.conv1(x), between, self.bn1).relu(), between)
+        y = normalise(self.conv2(y), after, self.bn2)
         if self.conv3 is not None and self.bn3 is not None:
-            y = self.bn3(self.conv3(y.relu()))  # one tap: what stands at padding reaches nobody
-        return blank((y + (x if self.downsample is None else self.downsample(x))).relu(), after)
+            y = normalise(self.conv3(y.relu()), after, self.bn3)  # one tap: what stands at padding reaches nobody
+        if self.downsample is not None:
+            convolution, norm = self.downsample
+            assert isinstance(norm, BatchNorm)
+            x = normalise(convolution(x), after, norm)
+        return within((y + x).relu(), after), after
 
 
 class VanillaResNet1d(Encoder):
@@ -92,23 +95,20 @@ class VanillaResNet1d(Encoder):
         return {"leads": list(self.leads), "fs": self.fs, "layout": self.layout, "filters": self.filters}
 
     def n_frames(self, n_samples: Any) -> Any:
-        return (n_samples + self.samples_per_frame - 1) // self.samples_per_frame
+        return shortened(n_samples, self.samples_per_frame)
 
     def stages(self) -> list[tuple[str, ...]]:
         return [("conv1.", "bn1."), *((f"layer{number}.",) for number in range(1, 5))]
 
     def forward(self, ecg: Tensor, valid: Tensor | None = None) -> Tensor:
         self.check_signal(ecg, valid)
-        x, valid = blank(ecg, valid), thin(valid, 2)
-        x = blank(self.bn1(self.conv1(x)).relu(), valid)
-        # Nothing is below 0 after the ReLU, so the zeros of padding never are the maximum of a real neighbour.
-        x, valid = F.max_pool1d(x, 3, 2, padding=1), thin(valid, 2)
-        x = blank(x, valid)
+        n = None if valid is None else valid.sum(dim=1)
+        x, n = within(ecg, n), shortened(n, 2)
+        x = normalise(self.conv1(x), n, self.bn1).relu()
+        x, n = max_pool(x, n, 3, 2, 1)
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in layer:
-                assert isinstance(block, ResidualBlock)
-                x = block(x, valid)
-                valid = thin(valid, block.stride)
+                x, n = block(x, n)
         return x.mT
 
 

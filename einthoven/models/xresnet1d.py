@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from einthoven.layers.convolution import Convolution, average_pairs, initialise, max_pool, windows, within
+from einthoven.layers.convolution import Convolution, average, initialise, max_pool, windows, within
 from einthoven.leads import TWELVE
 from einthoven.models.encoder import Encoder
 
@@ -33,7 +33,7 @@ class Block(nn.Module):
         self.shortcut = Convolution(n_in, n_out, 1, active=False) if n_in != n_out else None
 
     def forward(self, x: Tensor, n: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        short, n_short = average_pairs(x, n) if self.halves else (x, n)
+        short, n_short = average(x, n) if self.halves else (x, n)
         if self.shortcut is not None:
             short, _ = self.shortcut(short, n_short)
         for conv in self.convs:

@@ -20,6 +20,9 @@ from einthoven.models.encoder import Encoder
 from einthoven.objectives.objective import Objective
 from einthoven.objectives.step import Moment, Step, valid_of
 
+FEW = 7
+"""A CPU computes all products of two rows of long vectors as fast as every 7th of them."""
+
 
 def negatives_of(draws: Tensor, steps_ahead: int, length: Tensor | None = None, n_frames: int = 0) -> Tensor:
     """Which frames the drawn numbers mean: (row, position, negative) int64 -> the same shape.
@@ -53,9 +56,14 @@ def cpc_logits(predicted: Tensor, local: Tensor, negatives: Tensor, everyone: Te
     negatives : (row, position, negative)  frames of the row, or of ``everyone`` (candidate, dim) where given
 
     A negative that was drawn twice counts twice. Negatives never get vectors of their own at each position, (1 + negative) x dim
-    values: within a row all products of predictions and frames are one small matrix, from which the drawn columns are read.
+    values: within a row all products of predictions and frames are one small matrix, from which the drawn columns are read. A CPU
+    is faster with the drawn products alone where they are few of all: by a third for 128 of 1,200.
     """
-    positive = (predicted * local[:, local.shape[1] - predicted.shape[1] :]).sum(dim=2, keepdim=True)
+    n_rows, n_frames, dim = local.shape
+    positive = (predicted * local[:, n_frames - predicted.shape[1] :]).sum(dim=2, keepdim=True)
+    if everyone is None and local.device.type == "cpu" and dim >= 256 and n_frames > FEW * negatives.shape[2]:
+        first = n_frames * torch.arange(n_rows)[:, None, None]
+        everyone, negatives = local.flatten(0, 1), negatives + first
     if everyone is None:
         others = (predicted @ local.transpose(1, 2)).gather(2, negatives)
     else:

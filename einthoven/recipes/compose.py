@@ -33,6 +33,11 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
 
 
+def load(text: str) -> Any:
+    """The value of a YAML text. Raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_Loader)
+
+
 def parse(overrides: Sequence[str]) -> dict[str, Any]:
     """``["optim.lr=1e-4", "leads=[I, II]"]`` -> ``{"optim.lr": 0.0001, "leads": ["I", "II"]}``. Raises RecipeError."""
     changes: dict[str, Any] = {}
@@ -43,7 +48,7 @@ def parse(overrides: Sequence[str]) -> dict[str, Any]:
             wrong.append(f"expected key=value, got {text!r}")
             continue
         try:
-            changes[key.strip()] = yaml.load(value, Loader=_Loader)
+            changes[key.strip()] = load(value)
         except yaml.YAMLError:
             wrong.append(f"{key.strip()}: cannot read the value {value!r}; put text with special characters in quotes")
     if wrong:
@@ -106,7 +111,8 @@ def change(base: BaseModel, changes: Mapping[str, Any]) -> BaseModel:
         if not isinstance(before, dict) or before.get("name") != changes[key]:  # another one: nothing of the old one's options is kept
             _set(tree, model, part, changes[key])
     valid = keys(model, tree)
-    unknown = [key for key in changes if key not in valid]
+    nameless = tuple(f"{part}." for part in tree if _is_unknown(model, part, tree[part]))  # the part itself is refused below, with its name
+    unknown = [key for key in changes if key not in valid and not key.startswith(nameless)]
     problems = [f"{key}: unknown key{_nearest(key, valid)}" for key in unknown]
     for key in sorted((key for key in changes if key not in unknown and "." in key), key=lambda key: key.count(".")):
         _set(tree, model, key, changes[key])
@@ -141,7 +147,34 @@ def shorthand(part: type[BaseModel]) -> str:
     return getattr(part, "shorthand", "name")
 
 
+def _is_unknown(model: type[BaseModel], name: str, value: Any) -> bool:
+    """Whether a named part (``encoder``) has a name that nothing has: then nobody knows its options."""
+    field = model.model_fields.get(name)
+    names = getattr(part_of(field.annotation) if field is not None else None, "names", None)
+    return names is not None and isinstance(value, Mapping) and value.get("name") not in (None, *names())
+
+
+RENAMED = {
+    "mask_prob": "objective.mask.prob",
+    "mask_length": "objective.mask.length",
+    "negatives": "objective.n_negatives",
+    "codes": "objective.latent_vars",
+    "codebooks": "objective.latent_groups",
+    "target_dim": "objective.final_dim",
+    "logit_temperature": "objective.temperature",
+    "diversity_weight": "objective.diversity_weight",
+    "penalty_weight": "objective.energy_weight",
+    "feature_dropout": "objective.dropout_features",
+    "cmsc_temperature": "objective.cmsc_temperature",
+    "cmsc_weight": "objective.cmsc_weight",
+    "encoder.size": "encoder.name",
+}
+"""What keys of earlier versions are called since the options of a method stand under its name."""
+
+
 def _nearest(key: str, valid: Sequence[str]) -> str:
+    if RENAMED.get(key) in valid:
+        return f", it is {RENAMED[key]} now"
     short = {name.rsplit(".", 1)[-1]: name for name in reversed(valid)}
     close = difflib.get_close_matches(key, valid, n=1, cutoff=0.6)
     close = close or [short[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], list(short), n=1, cutoff=0.7)]
@@ -186,7 +219,7 @@ def compose(recipes: Mapping[str, Any], name: str, overrides: Sequence[str] = ()
 
 def _read_file(path: Path) -> tuple[str, dict[str, Any]]:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        content = load(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise RecipeError(f"{path}: not a YAML file: {where}{error.problem}") from None

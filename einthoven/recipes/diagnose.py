@@ -30,7 +30,7 @@ def diagnosis_lesson(recipe: Finetune, store: Store, say: Say) -> tuple[Lesson, 
     options = contract.of_view()
     wanted = choose_classes(recipe, store, rows)
     classes, left = task_classes(recipe, store, rows)
-    rows = taking_part(recipe, Segments(store, rows, contract.seconds, classes=wanted, **options))
+    rows = taking_part(recipe, Segments(store, rows, contract.seconds, classes=classes, **options))
     if left:
         say(f"{len(left)} of {len(wanted)} classes left out, too few training recordings: {'; '.join(left)}")
     view = (
@@ -48,18 +48,21 @@ def diagnosis_lesson(recipe: Finetune, store: Store, say: Say) -> tuple[Lesson, 
     torch.manual_seed(recipe.seed)
     encoder, before = build_encoder(recipe, contract)
     compare_scaling(recipe, before, say)
-    task = Diagnosis(
-        prepared(encoder, recipe),
-        names,
-        pos_weight=weight,
-        dropout=recipe.head_dropout,
-        pooling=recipe.pooling,
-        hidden=recipe.hidden,
-        head="query" if recipe.protocol == "attention" else "pooled",
-    )
+    try:
+        task = Diagnosis(
+            prepared(encoder, recipe),
+            names,
+            pos_weight=weight,
+            dropout=recipe.head_dropout,
+            pooling=recipe.pooling,
+            hidden=recipe.hidden,
+            head="query" if recipe.protocol == "attention" else "pooled",
+        )
+    except ValueError as error:
+        raise RecipeError(f"task=diagnosis: {error}") from error
 
     def build(rows: np.ndarray) -> Segments:
-        kept = taking_part(recipe, Segments(store, rows, contract.seconds, classes=wanted, **options))
+        kept = taking_part(recipe, Segments(store, rows, contract.seconds, classes=classes, **options))
         return Segments(store, kept, contract.seconds, stride=recipe.stride, classes=classes, **options)
 
     held_out = held_out_view(recipe, store, build, say)

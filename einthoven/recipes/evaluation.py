@@ -29,7 +29,7 @@ class Evaluate(BaseModel):
         0,
         ge=0,
         le=6,
-        description="robustness: baseline wander, powerline, muscle noise and baseline shift are added at this level, 1 to 6, before answering",
+        description="robustness: baseline wander, powerline, electrode motion and baseline shift are added at this level, 1 to 6, before answering",
     )
     shown: tuple[str, ...] | None = Field(
         None, description="robustness: only these leads are shown to the model, the others are taken as not recorded"

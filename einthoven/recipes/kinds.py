@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from einthoven.leads import TWELVE, canonical
 from einthoven.train.settings import Settings
+
+FEW = 24
+"""Names that a line of text may list."""
 
 
 class Part(BaseModel):
@@ -56,9 +59,13 @@ class Part(BaseModel):
     @model_validator(mode="after")
     def _known(self) -> Part:
         if self.name is not None and self.name not in self.names():
-            close = difflib.get_close_matches(self.name, self.names(), 1)
+            names = self.names()
+            close = difflib.get_close_matches(self.name, names, 1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            raise ValueError(f"expected {self.what}, one of {', '.join(self.names())}; got {self.name!r}{hint}")
+            shown = (
+                f"one of {', '.join(names)}" if len(names) <= FEW else f"{', '.join(names[:4])} or another: `einthoven methods` lists them"
+            )
+            raise ValueError(f"expected {self.what}, {shown}; got {self.name!r}{hint}")
         options = self.all_options(self.name)
         try:
             typed = options.model_validate(self.chosen)
@@ -264,7 +271,7 @@ class Pretrain(Recipe):
         if method.view != "pairs" and self.across != "record":  # type: ignore[attr-defined]
             raise ValueError(f"across: objective={self.objective.name} does not use it, it takes no pairs; leave it away")
         if method.view == "pairs" and self.crop != "windows":  # type: ignore[attr-defined]
-            raise ValueError(f"crop={self.crop}: objective={self.objective.name} takes pairs of neighbouring windows; leave it away")
+            raise ValueError(f"crop={self.crop}: objective={self.objective.name} takes pairs of neighbouring windows; set crop=windows")
         return self
 
 
@@ -295,7 +302,7 @@ class Finetune(Recipe):
         gt=0,
         description="seconds between the windows that are answered for a recording; by default their length, so that they do not overlap",
     )
-    aggregation: Literal["mean", "max"] = Field("mean", description="how the windows' probabilities become the recording's")
+    aggregation: Literal["mean", "max"] = Field("mean", description="diagnosis: how the windows' probabilities become the recording's")
 
     classes: str | tuple[str, ...] = Field(
         "auto",
@@ -312,7 +319,9 @@ class Finetune(Recipe):
         False, description="diagnosis: true: weigh positives by (1 - p)/p of the training rows; or a list"
     )
     head_dropout: float = Field(0.0, ge=0, lt=1, description="diagnosis: before the last layer")
-    hidden: tuple[int, ...] = Field((), description="diagnosis: widths of hidden layers of the head; published for xresnet1d: [128]")
+    hidden: tuple[Annotated[int, Field(gt=0)], ...] = Field(
+        (), description="diagnosis: widths of hidden layers of the head; published for xresnet1d: [128]"
+    )
     pooling: str | None = Field(
         None, description="diagnosis: how frames become one vector: mean, max_mean, …; by default the encoder's own"
     )
@@ -333,7 +342,7 @@ class Finetune(Recipe):
             raise ValueError(f"pos_weight: expected {len(self.classes)} numbers, one per class, got {len(self.pos_weight)}")
         fields = type(self).model_fields
         of_others = {
-            "diagnosis": ("classes", "unlabelled", "min_positives", "pos_weight", "head_dropout", "hidden", "pooling"),
+            "diagnosis": ("classes", "unlabelled", "min_positives", "pos_weight", "head_dropout", "hidden", "pooling", "aggregation"),
             "identification": ("margin", "scale"),
             "regression": ("targets", "loss"),
         }
@@ -344,4 +353,17 @@ class Finetune(Recipe):
             raise ValueError("lora_rank: only protocol=lora uses it; leave it away")
         if self.task != "diagnosis" and self.protocol == "attention":
             raise ValueError(f"protocol=attention is a way to diagnose; with task={self.task} take full, linear, head_first or lora")
+        if self.protocol == "attention" and self.pooling is not None:
+            raise ValueError("pooling: protocol=attention learns how frames become one vector; leave it away")
+        if self.protocol in ("linear", "attention"):
+            optim = self.optim
+            rates = {
+                "frozen_steps": self.frozen_steps,
+                "optim.layer_decay": optim.layer_decay,
+                "optim.discriminative": optim.discriminative,
+            }
+            if without := [key for key, value in rates.items() if value]:
+                raise ValueError(
+                    f"{', '.join(without)}: with protocol={self.protocol} the encoder does not learn at all; set it to 0 or null, or take another protocol"
+                )
         return self

@@ -206,7 +206,8 @@ def jepa_s4() -> Pretrain:
     """JEPA on a bidirectional S4 encoder: hidden frames are covered, not left out (2.5 s at 240 Hz)."""
     encoder = Encoder(name="ecg_cpc", bidirectional=True)
     optim = Optim(lr=3e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-3)
-    return but(ecg_cpc(), "jepa_s4", objective=Objective(name="jepa"), encoder=encoder, seconds=2.5, epochs=10, optim=optim)
+    method = Objective(name="jepa", momentum=0.99, momentum_end=0.99)
+    return but(ecg_cpc(), "jepa_s4", objective=method, encoder=encoder, seconds=2.5, epochs=10, optim=optim)
 
 
 def st_mem() -> Pretrain:

@@ -35,7 +35,7 @@ def cells_of(row: Row) -> list[str]:
 
     seeds = "" if row.seed_sd is None else f", SD of {row.seeds} seeds {row.seed_sd:.3f}"
     return [
-        row.method, row.encoder, f"{row.auroc:.3f} [{row.low:.3f}, {row.high:.3f}]{seeds}",
+        row.method if row.judged is None else f"{row.method} ({row.judged})", row.encoder, f"{row.auroc:.3f} [{row.low:.3f}, {row.high:.3f}]{seeds}",
         "best" if row.behind is None else signed(row.behind, row.behind_low, row.behind_high),
         signed(row.over_random, row.over_random_low, row.over_random_high), f"{row.auprc:.3f}", f"{row.seconds / 60:.1f}",
     ]  # fmt: skip
@@ -43,12 +43,20 @@ def cells_of(row: Row) -> list[str]:
 
 def notes_of(table: Table) -> list[str]:
     """What the numbers are, and what is not among them."""
-    lines = [
-        f"{table.n_records} test recordings of {table.n_persons} persons; {len(table.classes)} classes: {', '.join(table.classes)}.",
-        "Brackets: 95 % of bootstrap draws of persons; differences are paired, on the same draws. Everything was chosen on validation recordings.",
-    ]
-    if table.left_out:
-        lines.append(f"Left out, too few positive test recordings: {', '.join(table.left_out)}.")
+    lines = []
+    shares = {section.label_share: section for section in table.sections}  # sections of one share have the same recordings and classes
+    for share, section in shares.items():
+        where = "" if len(shares) == 1 else f"With {share:.0%} of the labels: "
+        lines.append(
+            f"{where}{section.n_records} test recordings of {section.n_persons} persons; {len(section.classes)} classes: {', '.join(section.classes)}."
+        )
+        if section.left_out:
+            lines.append(f"{where}Left out, too few recordings: {', '.join(section.left_out)}.")
+    if len({section.classes for section in shares.values()}) > 1:
+        lines.append("Shares of labels that teach different classes are not to be compared with each other by these means.")
+    lines.append(
+        "Brackets: 95 % of bootstrap draws of persons; differences are paired, on the same draws. Everything was chosen on validation recordings."
+    )
     lines += [f"{name}: {value}." for name, value in table.about.items()]
     return lines + [f"Not run: {line}." for line in table.not_run]
 
@@ -58,7 +66,7 @@ def as_markdown(table: Table) -> str:
     lines = [f"# {table.name}", ""]
     for section in table.sections:
         lines += [f"## {title_of(section)}", "", f"| {' | '.join(HEAD)} |", f"|{' --- |' * len(HEAD)}"]
-        lines += [f"| {' | '.join(cells_of(row))} |" for row in section.rows]
+        lines += [f"| {' | '.join(cell.replace('|', '/') for cell in cells_of(row))} |" for row in section.rows]
         lines.append("")
     return "\n".join(lines + [f"- {line}" for line in notes_of(table)]) + "\n"
 

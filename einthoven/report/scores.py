@@ -20,9 +20,12 @@ def scores_html(scores: Mapping[str, Mapping[str, float]], about: Mapping[str, s
 
 
 def scores_table(scores: Mapping[str, Mapping[str, float]], about: Mapping[str, str]) -> Table:
+    """For the terminal; what the scores are of stands below them."""
+    from rich.markup import escape
     from rich.table import Table as RichTable
 
-    made = RichTable("score", "value (95 %)", title="; ".join(f"{name}: {value}" for name, value in about.items()), title_justify="left")
+    said = escape("\n".join(f"{name}: {value}" for name, value in about.items()))
+    made = RichTable("score", "value (95 %)", caption=said, caption_justify="left", min_width=100)
     for name, value in scores.items():
         made.add_row(name.replace("_", " "), with_interval(value))
     return made

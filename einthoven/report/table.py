@@ -24,6 +24,7 @@ SUMMARY = {  # name in an evaluation -> what a person calls it; the order of the
     "macro_f1": "F1, mean of classes",
     "micro_f1": "F1, all entries",
     "macro_f_max": "best F1 over thresholds, mean of classes",
+    "sample_f_max": "best F over thresholds, mean of records (F_max)",
     "challenge2021": "CinC 2021 score",
     "cinc2021": "CinC 2021 score",
     "accuracy": "entries right",

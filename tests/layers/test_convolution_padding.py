@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from einthoven.layers.batch_norm import BatchNorm
-from einthoven.layers.convolution import Convolution, average_pairs, max_pool, normalise, windows, within
+from einthoven.layers.convolution import Convolution, average, max_pool, normalise, windows, within
 
 LENGTHS = [20, 13, 1]
 
@@ -44,11 +44,11 @@ def test_a_maximum_does_not_see_what_stands_behind_the_end(kernel, stride, paddi
 
 def test_a_mean_of_pairs_takes_the_last_sample_of_an_odd_record_as_it_is():
     x, n, alone = padded()
-    y, after = average_pairs(x, n)
+    y, after = average(x, n)
     for row, one in enumerate(alone):
         expected = [one[0, :, i : i + 2].mean(dim=1) for i in range(0, one.shape[2], 2)]
         torch.testing.assert_close(y[row, :, : int(after[row])], torch.stack(expected, dim=1))
-        torch.testing.assert_close(average_pairs(one, None)[0][0], torch.stack(expected, dim=1))
+        torch.testing.assert_close(average(one, None)[0][0], torch.stack(expected, dim=1))
 
 
 def test_statistics_of_a_batch_are_those_of_its_real_samples():

@@ -11,7 +11,7 @@ from einthoven.errors import RecipeError
 from einthoven.models import SIZES, ECGTransformer
 from einthoven.models.cpc import CPCEncoder
 from einthoven.models.s4 import S4Encoder
-from einthoven.objectives.cpc import CPC, cpc_logits, n_candidates, negatives_of
+from einthoven.objectives.cpc import CPC, FEW, cpc_logits, n_candidates, negatives_of
 from einthoven.objectives.step import Moment
 
 STEPS, NEGATIVES = 3, 5
@@ -86,6 +86,23 @@ def test_gradients_of_the_scores_are_right(from_batch):
         return cpc_logits(predicted, local, negatives, local.flatten(0, 1) if from_batch else None)
 
     assert torch.autograd.gradcheck(scores, (predicted, local))
+
+
+@pytest.mark.parametrize("n_negatives", [3, 9])
+def test_scores_are_those_of_a_plain_loop_whether_few_frames_are_drawn_or_many(n_negatives):
+    draw = torch.Generator().manual_seed(0)
+    predicted, local = (torch.randn(2, n, 256, dtype=torch.float64, generator=draw, requires_grad=True) for n in (36, 40))
+    negatives = torch.randint(40, (2, 36, n_negatives), generator=draw)
+    assert (40 > FEW * n_negatives) == (n_negatives == 3)
+    columns = [[[i + 4, *negatives[row, i].tolist()] for i in range(36)] for row in range(2)]
+    plain = torch.stack([predicted[row, i] @ local[row, column] for row in range(2) for i in range(36) for column in columns[row][i]])
+    scores = cpc_logits(predicted, local, negatives)
+    torch.testing.assert_close(scores.flatten(), plain)
+    weight = torch.randn(plain.shape, dtype=torch.float64, generator=draw)
+    for mine, theirs in zip(
+        torch.autograd.grad(scores.flatten() @ weight, (predicted, local)), torch.autograd.grad(plain @ weight, (predicted, local))
+    ):
+        torch.testing.assert_close(mine, theirs)
 
 
 def test_negatives_of_a_row_are_all_its_frames_but_the_target():
