@@ -84,12 +84,16 @@ def agree(device: str) -> None:
 
     from einthoven.models import ENCODERS, PRESETS
 
+    torch.backends.cudnn.allow_tf32 = False
     worst: dict[str, tuple[str, float, float]] = {}
     for preset, (name, options) in PRESETS.items():
         if name in worst and not preset.endswith(("tiny", "small")):
             continue
         torch.manual_seed(0)
         encoder = ENCODERS[name](**options).eval()
+        for recurrent in (part for part in encoder.modules() if isinstance(part, torch.nn.RNNBase)):
+            recurrent.dropout = 0.0
+            recurrent.train()  # cuDNN goes backward through one in training mode alone
         ecg, found = torch.randn(2, 12, 1000), []
         for place in ("cpu", device):
             encoder = encoder.to(place)
@@ -98,12 +102,12 @@ def agree(device: str) -> None:
             frames.square().mean().backward()
             gradients = [weight.grad.flatten() for weight in encoder.parameters() if weight.grad is not None]
             found.append((frames.detach().cpu(), torch.cat(gradients).cpu()))
-        differences = [float((there - here).norm() / here.norm().clamp(min=1e-12)) for here, there in zip(*found, strict=True)]
-        worst[name] = (preset, *differences)
+        of_frames, of_gradients = (float((there - here).norm() / here.norm().clamp(min=1e-12)) for here, there in zip(*found, strict=True))
+        worst[name] = (preset, of_frames, of_gradients)
     print("| encoder | variant | frames differ by | gradients differ by |\n| --- | --- | --- | --- |")
-    for name, (preset, frames, gradients) in worst.items():
-        print(f"| {name} | {preset} | {frames:.1e} | {gradients:.1e} |")
-    if far := [name for name, (_, frames, gradients) in worst.items() if not max(frames, gradients) < 1e-3]:
+    for name, (preset, of_frames, of_gradients) in worst.items():
+        print(f"| {name} | {preset} | {of_frames:.1e} | {of_gradients:.1e} |")
+    if far := [name for name, (_, *differences) in worst.items() if not max(differences) < 1e-3]:
         raise SystemExit(f"on {device} and on the CPU not the same: {', '.join(far)}")
 
 
@@ -155,6 +159,7 @@ def train(name: str, device: str, precision: str, folder: Path, *, broken_off: i
     from einthoven.train.loop import fit
     from einthoven.train.settings import Optim, Settings
 
+    torch.backends.cudnn.allow_tf32 = False  # or convolutions of fp32 are not, and halves of a batch differ from the whole
     case = CASES[name]
     small = ("objective.queue=64", "objective.prototypes=20", "objective.queue_from=0") if name == "swav" else case.changes
     recipe: Any = named(case.recipe, [f"encoder={QUICK[case.encoder]}", *small])
@@ -163,7 +168,7 @@ def train(name: str, device: str, precision: str, folder: Path, *, broken_off: i
     objective = build_objective(recipe, encoder)
     augment = build_augmentations(recipe, encoder).steps if recipe.augment and objective.n_views == 1 else ()
     settings = Settings(
-        steps=STEPS, batch=8, save_every=2, log_every=1, keep=3, device=device, precision=precision, optim=Optim(lr=1e-4)  # type: ignore[arg-type]
+        steps=STEPS, batch=8, save_every=2, log_every=1, keep=3, device=device, precision=precision, optim=Optim(lr=1e-4)
     )  # fmt: skip
     view = Noise(objective.view == "pairs", round(recipe.seconds * case.fs), broken_off)
     fit(objective, view, settings, folder, augment=augment, progress=False, resume=resume)
@@ -252,16 +257,21 @@ def commands(device: str, quick: bool) -> dict[str, list[str]]:
 
 
 def run(options: argparse.Namespace) -> None:
+    import torch
+
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("this torch finds no CUDA device; give --device cpu --quick to see whether the script runs")
+    name = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
+    print(
+        f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}, {platform.platform()}", flush=True
+    )
     with tempfile.TemporaryDirectory() as site:
         install(options.wheels, Path(site))
         paths = [str(HERE.parent), site, os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path), "PYTHONUNBUFFERED": "1"}
-        print(f"Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} cores", flush=True)
-        if options.device == "cuda":
-            subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv"], check=False)
         outcomes = {}
         for part, command in commands(options.device, options.quick).items():
-            if part not in (options.parts or commands(options.device, options.quick)):
+            if options.parts and part not in options.parts:
                 continue
             print(f"\n## {part}\n", flush=True)
             begun = time.monotonic()

@@ -21,7 +21,54 @@ rows/s is that of step and optimiser. Peak memory: of a process of its own, what
 imports to the highest point of two updates; on CUDA what torch had allocated at most. A batch is
 noise with full leads and no padding. SwAV's queue and prototypes are made as much smaller as the batch is.
 
-TABLE
+2026-11-21, 2 cores of an AMD EPYC (Zen 5, AVX-512 bf16) that eight other busy processes used, one thread, `--clock cpu`, torch 2.13.0;
+three turns or more. The neighbours make ``outside`` uncertain by 10 to 30 points, ``rest`` by one to four:
+
+| case | encoder | batch | precision | step s | outside (least – most) | rest | optimiser | rows/s | peak MiB |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| w2v | base | 8 × 5 s × 500 Hz | bf16 | 3.05 | 6.2 % (5.3 % – 7.6 %) | 1.3 % | 2.3 % | 2.57 | 2215 |
+| cmsc | base | 8 × 5 s × 500 Hz | bf16 | 3.1 | −4.0 % (−4.1 % – −1.1 %) | 0.1 % | 2.5 % | 2.51 | 2187 |
+| cmlc | base | 4 × 5 s × 500 Hz | bf16 | 5.88 | −0.4 % (−1.7 % – 4.8 %) | 0.1 % | 1.9 % | 0.668 | 2727 |
+| cmsmlc | base | 4 × 5 s × 500 Hz | bf16 | 5.9 | 4.2 % (−3.0 % – 10.9 %) | 0.1 % | 2.3 % | 0.662 | 2768 |
+| 3kg | base | 8 × 5 s × 500 Hz | bf16 | 5.4 | 4.5 % (−4.8 % – 5.2 %) | 0.2 % | 1.2 % | 1.46 | 2769 |
+| w2v_cmsc | base | 8 × 5 s × 500 Hz | bf16 | 3.12 | 1.2 % (−1.7 % – 4.3 %) | 1.3 % | 2.8 % | 2.49 | 2176 |
+| simclr | xresnet1d50 | 64 × 2.5 s × 100 Hz | bf16 | 0.312 | 4.3 % (−6.5 % – 29.6 %) | 3.6 % | 0.8 % | 203 | 247 |
+| byol | xresnet1d50 | 64 × 2.5 s × 100 Hz | bf16 | 0.444 | 8.0 % (−11.0 % – 17.8 %) | 4.0 % | 0.5 % | 143 | 254 |
+| swav | xresnet1d50 | 64 × 2.5 s × 100 Hz | bf16 | 0.951 | 3.3 % (0.2 % – 15.6 %) | 4.9 % | 0.4 % | 67 | 558 |
+| moco | xresnet1d50 | 64 × 2.5 s × 100 Hz | bf16 | 0.231 | 8.3 % (−18.5 % – 34.8 %) | 10.5 % | 1.0 % | 274 | 212 |
+| cpc | cpc | 8 × 10 s × 100 Hz | bf16 | 2.28 | 42.1 % (12.2 % – 43.0 %) | 13.5 % | 0.3 % | 3.5 | 636 |
+| cpc_batch | cpc | 8 × 10 s × 100 Hz | bf16 | 3.57 | 33.1 % (28.9 % – 62.2 %) | 17.9 % | 0.1 % | 2.24 | 582 |
+| ecg_cpc | ecg_cpc | 8 × 10 s × 240 Hz | fp32 | 3.92 | 8.2 % (4.9 % – 16.4 %) | 13.3 % | 0.1 % | 2.04 | 1823 |
+| mae | st_mem | 8 × 9 s × 250 Hz | bf16 | 2.12 | 14.3 % (5.2 % – 23.1 %) | 14.0 % | 4.0 % | 3.63 | 1915 |
+| jepa | vit_s | 16 × 10 s × 500 Hz | bf16 | 1.05 | 40.8 % (37.8 % – 48.7 %) | 40.3 % | 1.2 % | 15.1 | 798 |
+| jepa_s4 | ecg_cpc | 16 × 2.5 s × 240 Hz | fp32 | 3.45 | 44.8 % (43.7 % – 50.0 %) | 41.7 % | 0.2 % | 4.63 | 1209 |
+
+cpc once more: rest 9.2 %. By ``rest`` all but three are under 15 %; by ``outside`` alone it cannot be told for cpc, whose turns were too unlike
+each other. The three:
+
+- jepa: its predictor, as many blocks as the encoder has, on all patches, of which the encoder that learns sees a fifth: 81 of the
+  step's 245 GFLOP of matrix products, 33 %. MAE's decoder, 61 of 512, is 12 %.
+- jepa_s4: its predictor too, a block of attention as wide as the encoder: 106 of 217 GFLOP, Fourier transforms not counted.
+- cpc_batch: vectors of 128 negatives for each of 1,000 frames are read from all rows, which no cache holds; two thirds of the rest.
+
+Negatives of the same row (ecg_cpc) were read from a product of all frames with all; on a CPU the drawn products alone are made where
+few are drawn: 0.72 -> 0.54 s of a step outside the encoder, about 18 -> 13 % of it.
+
+`--grid`, 16 rows of 5 s at 250 Hz:
+
+| case | precision | step s | rest | optimiser | rows/s | peak MiB |
+| --- | --- | --- | --- | --- | --- | --- |
+| simclr on base | bf16 | 5.99 | 0.2 % | 1.3 % | 2.64 | 2599 |
+| cmsc on base | bf16 | 3.01 | 0.1 % | 2.5 % | 5.18 | 2058 |
+| jepa on base | bf16 | 4.06 | 7.8 % | 1.9 % | 3.86 | 2571 |
+| simclr on vit_s | bf16 | 0.564 | 1.5 % | 1.7 % | 27.9 | 549 |
+| cmsc on vit_s | bf16 | 0.304 | 0.5 % | 3.6 % | 50.7 | 421 |
+| jepa on vit_s | bf16 | 0.312 | 36.6 % | 3.5 % | 49.4 | 533 |
+| simclr on ecg_cpc | bf16 | 4.26 | 0.6 % | 0.1 % | 3.75 | 2331 |
+| cmsc on ecg_cpc | bf16 | 2.2 | 0.5 % | 0.1 % | 7.27 | 1396 |
+| jepa on ecg_cpc | bf16 | 4.51 | 25.6 % | 0.3 % | 3.54 | 1966 |
+
+No GPU was at hand.
 """
 
 from __future__ import annotations
@@ -219,7 +266,7 @@ class Training:
         # A variant of the recipe's own encoder keeps its options; another one comes with its defaults.
         own = named(case.recipe).encoder.name or "base"
         changes = list(case.changes) + ([f"encoder={encoder_name}"] if encoder_name != own else [])
-        recipe: Any = named(case.recipe, [change for change in changes if not change.startswith("precision")])
+        recipe: Any = named(case.recipe, changes)
         torch.manual_seed(0)
         contract = SignalContract(fs=case.fs, leads=recipe.leads, scaling="none", seconds=recipe.seconds)
         self.encoder = build_encoder(recipe, contract)[0].to(device)
@@ -228,8 +275,7 @@ class Training:
         self.objective.check(None, self.rows // (2 if self.objective.view == "pairs" else 1))
         self.augment = build_augmentations(recipe, self.encoder) if recipe.augment and self.objective.n_views == 1 else None
         self.optimiser = build_optimiser(self.objective, recipe.optim)
-        asked = "auto" if "precision=auto" in case.changes else recipe.precision
-        self.precision = choose_precision(asked if precision == "auto" else precision, torch.device(device))
+        self.precision = choose_precision(recipe.precision if precision == "auto" else precision, torch.device(device))
         self.device, self.updates = device, 0
         self.n_samples, self.seconds, self.fs = round(recipe.seconds * case.fs), recipe.seconds, case.fs
         person = torch.arange(self.rows, device=device) // 2
@@ -375,7 +421,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small encoders, one turn: whether it runs")
     options = parser.parse_args()
     cases = grid(options.encoders) if options.grid else {name: CASES[name] for name in options.cases}
-    if without := OBJECTIVES.keys() - {named(case.recipe).objective.name for case in CASES.values()}:
+    recipes: list[Any] = [named(case.recipe) for case in CASES.values()]
+    if without := OBJECTIVES.keys() - {recipe.objective.name for recipe in recipes}:
         print(f"not measured, add a case: {', '.join(sorted(without))}")
 
     print(

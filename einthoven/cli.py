@@ -311,9 +311,9 @@ def methods(
     ] = None,
 ) -> None:
     """What there is: recipes, objectives, encoders, augmentations, protocols; with a name, its options and what they mean."""
-    from einthoven.report.methods import everything, options_table
+    from einthoven.report.methods import everything, options_tables
 
-    for table in everything() if name is None else [options_table(name)]:
+    for table in everything() if name is None else options_tables(name):
         print_rich(table)
 
 

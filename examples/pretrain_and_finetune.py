@@ -35,7 +35,7 @@ pretraining = recipe(
         "device=cpu",
     ],
 )
-print(pretraining.objective, pretraining.encoder.size, [step.name for step in pretraining.augment])
+print(pretraining.objective.name, pretraining.encoder.name, [step.name for step in pretraining.augment])
 
 # %% One loop trains everything. The run's folder has recipe.json, metrics.jsonl, checkpoints/, and at the end model/.
 run = pretrain(pretraining)

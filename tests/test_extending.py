@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -23,6 +24,17 @@ ADDED = {"einthoven/objectives/vicreg.py", "tests/objectives/test_vicreg_objecti
 CHANGED = {"einthoven/objectives/__init__.py", "einthoven/recipes/published.py", "tests/objectives/objective_cases.py"}
 
 
+SEVERAL = """
+import json, pathlib, sys
+sys.path.insert(0, "tests")
+from command_line import einthoven
+outcomes = [einthoven(words, pathlib.Path()) for words in json.loads(sys.argv[1])]
+assert not any(one.code for one in outcomes), outcomes
+print(json.dumps([one.out for one in outcomes]))
+"""
+"""Several commands in one process, which imports torch once; says what each of them said."""
+
+
 def put(root: Path, path: str, where: str, name: str, body: str) -> None:
     """A block into the file that it names: all of it, or in or above the statement that begins with ``name``."""
     file = root / path
@@ -42,7 +54,7 @@ def extended(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("extended")
     for part in ("einthoven", "tests/objectives"):
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "tests/conftest.py"):
+    for name in ("pyproject.toml", "tests/conftest.py", "tests/command_line.py"):
         shutil.copy(ROOT / name, root / name)
     (root / "store").symlink_to(world.folder / "store")
     for _, path, where, name, body in BLOCKS:
@@ -100,8 +112,8 @@ def test_the_example_holds_every_contract_of_an_objective(extended: Path):
 def test_the_commands_of_the_page_run_as_they_stand(extended: Path):
     ours = [shlex.split(line) for line in COMMANDS]
     assert [words[0] for words in ours] == ["einthoven", "einthoven", "einthoven", "python", "einthoven"]
-    said = [run(["-m", *words], extended) for words in ours if words[0] == "einthoven"]
-    options, pretrained, tuned, mine = said
+    wanted = [words[1:] for words in ours if words[0] == "einthoven"]
+    options, pretrained, tuned, mine = json.loads(run(["-c", SEVERAL, json.dumps(wanted)], extended))
     for option in ("invariance", "variance", "covariance", "projection"):
         assert f"objective.{option}" in options
     assert "weights of the three terms" in options

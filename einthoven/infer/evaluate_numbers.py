@@ -105,7 +105,8 @@ def evaluate_regression(model: Model, store: Store, rows: np.ndarray, wanted: Ev
 def _with_intervals(
     statistic: Any, n: int, person: np.ndarray, wanted: Evaluate, targets: Sequence[str] = ()
 ) -> dict[str, dict[str, float]]:
-    point = {name: value[0] for name, value in statistic(np.ones((1, n), dtype=np.int32)).items()}
+    # A count is no score: how many there are stands in ``about``.
+    point = {name: value[0] for name, value in statistic(np.ones((1, n), dtype=np.int32)).items() if name != "n"}
     drawn = bootstrap(statistic, n, patient=person, draws=wanted.bootstrap, seed=wanted.seed) if wanted.bootstrap else {}
     found: dict[str, dict[str, float]] = {}
     for name, value in point.items():

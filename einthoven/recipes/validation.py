@@ -46,7 +46,12 @@ def compare_scaling(recipe: Recipe, before: Mapping[str, Any] | None, say: Calla
 def check_metric(recipe: Recipe, validated: bool, known: Sequence[str]) -> None:
     """Refuse, before training, a metric that validation will not give, and what needs a validation where there can be none."""
     default = type(recipe).model_fields
-    asked = [f"{key}={getattr(recipe, key)}" for key in ("metric", "maximise", "patience") if getattr(recipe, key) != default[key].default]
+    needless = {"metric": LAST}  # which needs no validation
+    asked = [
+        f"{key}={getattr(recipe, key)}"
+        for key in ("metric", "maximise", "patience")
+        if getattr(recipe, key) not in (default[key].default, needless.get(key))
+    ]
     if not validated and asked:
         raise RecipeError(
             f"{' '.join(asked)}: there is nothing to validate on; give the store validation rows with `einthoven split`, or leave it away"

@@ -31,26 +31,33 @@ def everything() -> list[Table]:
     ]
 
 
-def options_table(name: str) -> Table:
-    """The options of an objective, encoder or augmentation. Raises RecipeError for an unknown name."""
+def options_tables(name: str) -> list[Table]:
+    """The options of an objective, encoder or augmentation; of each, where a name is that of several. Raises RecipeError for an unknown name."""
     from einthoven.augment import AUGMENTS
     from einthoven.models import ENCODERS, PRESETS
     from einthoven.objectives import OBJECTIVES
-    from einthoven.recipes.options import options_of
 
-    usual: dict[str, Any] = {}
-    kinds: dict[str, Any] = {**AUGMENTS, **ENCODERS, **OBJECTIVES}
+    found: list[tuple[Any, str, dict[str, Any]]] = []
+    if name in OBJECTIVES:
+        found.append((OBJECTIVES[name], "objective", {}))
     if name in PRESETS:
         encoder, usual = PRESETS[name]
-        kind: Any = ENCODERS[encoder]
-        key = "encoder"
-    elif name in kinds:
-        kind, key = kinds[name], "objective" if name in OBJECTIVES else "encoder" if name in ENCODERS else "augment"
-    else:
-        close = difflib.get_close_matches(name, [*kinds, *PRESETS], 1)
+        found.append((ENCODERS[encoder], "encoder", usual))
+    elif name in ENCODERS:
+        found.append((ENCODERS[name], "encoder", {}))
+    if name in AUGMENTS:
+        found.append((AUGMENTS[name], "augment", {}))
+    if not found:
+        close = difflib.get_close_matches(name, [*OBJECTIVES, *PRESETS, *ENCODERS, *AUGMENTS], 1)
         raise RecipeError(
             f"there is no method called {name}{f'; did you mean {close[0]}?' if close else ''}; `einthoven methods` lists them"
         )
+    return [_options(name, *one) for one in found]
+
+
+def _options(name: str, kind: Any, key: str, usual: dict[str, Any]) -> Table:
+    from einthoven.recipes.options import options_of
+
     table = Table("option", "default", "meaning", title=f"{name}: {_said(kind)}", title_justify="left")
     for option, field in options_of(kind).model_fields.items():
         shown = f"{key}.{option}" if key != "augment" else option

@@ -46,11 +46,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def words() -> dict:
-    return WORDS
-
-
-@pytest.fixture(scope="session")
 def done(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Grid, Place, list[str]]:
     """The comparison, run once from beginning to end; and what was said."""
     from einthoven.bench.run import bench

@@ -123,7 +123,7 @@ def test_lines_that_answered_other_recordings_or_classes_are_not_compared(tmp_pa
     cells = Cells(tmp_path, label)
     cells.add("w2v", 1, 0.5)
     cells.add("cmsc", 1, 0.5, classes=["a", "b", "c"])
-    with pytest.raises(EinthovenError, match="cmsc-1-probe-1.0.json answers other recordings or classes"):
+    with pytest.raises(EinthovenError, match=r"cmsc-1-probe-1\.0\.json answers other recordings or classes"):
         table_of(GRID, cells, person, {})
 
 

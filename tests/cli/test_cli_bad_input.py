@@ -18,6 +18,9 @@ from command_line import FINETUNE, PRETRAIN, RECORDING, World, einthoven, legacy
 from safetensors.torch import load_file, save_file
 
 TINY = "data=store encoder=tiny encoder.depth=1 steps=2 batch=4 device=cpu"
+CONV = "data=store encoder=resnet1d_wang_small steps=2 batch=4 device=cpu"
+VIT = "data=store encoder=vit_tiny encoder.depth=1 steps=2 batch=4 device=cpu"
+S4 = "data=store encoder=s4_tiny steps=2 batch=4 device=cpu"
 SCRATCH = f"finetune diagnosis {TINY} encoder.extractor_gradient=1"
 
 
@@ -48,7 +51,7 @@ def recording(folder: Path, n_samples: int = 5000, leads: tuple[str, ...] = ("I"
         (f"pretrain w2v_cmsc_rlm {TINY} optim.rate=3", ["optim.rate: unknown key"]),
         (f"pretrain w2v_cmsc_rlm {TINY} batch=abc", ["batch: ", "integer", "'abc'"]),
         (f"pretrain w2v_cmsc_rlm {TINY} batch", ["expected key=value, got 'batch'"]),
-        (f"pretrain w2v_cmsc_rlm {TINY} encoder=huge", ["encoder.size: ", "'tiny', 'small', 'base' or 'large'", "'huge'"]),
+        (f"pretrain w2v_cmsc_rlm {TINY} encoder=huge", ["encoder: expected an encoder, tiny, small, base", "`einthoven methods`", "'huge'"]),
         (f"pretrain w2v_cmsc_rlm {TINY} leads=[II,V9]", ["unknown lead V9", "aVR"]),
         (f"pretrain w2v_cmsc_rlm {TINY} device=gpu", ["device=gpu", "cpu, cuda"]),
         (f"pretrain w2v_cmsc_rlm {TINY} encoder.heads=7", ["encoder: ", "dim=64, heads=7"]),
@@ -58,7 +61,7 @@ def recording(folder: Path, n_samples: int = 5000, leads: tuple[str, ...] = ("I"
         ("evaluate diagnosis data=store bach=3", ["bach: unknown key, did you mean batch?"]),
         ("evaluate diagnosis data=store split=tets", ["split: ", "'train', 'valid', 'test' or 'all'", "'tets'"]),
         # names
-        ("pretrain", ["which recipe? w2v, w2v_cmsc, w2v_cmsc_rlm"]),
+        ("pretrain", ["which recipe? w2v, ", "w2v_cmsc_rlm"]),
         ("pretrain w2v_cmcs data=store", ["no recipe 'w2v_cmcs'", "did you mean w2v_cmsc?"]),
         ("pretrain diagnosis data=store", ["diagnosis is a recipe of `einthoven finetune`"]),
         ("pretrain mine --config-dir .", ["no recipe 'mine'", "mine.yaml"]),
@@ -108,12 +111,61 @@ def recording(folder: Path, n_samples: int = 5000, leads: tuple[str, ...] = ("I"
         (f"{SCRATCH} init=pretrained leads=[II]", ["init=pretrained takes I II III", "this run gives II"]),
         ("finetune diagnosis data=store init=pretrained encoder=base steps=2 batch=4", ["encoder.dim=768 does not fit init=pretrained", "has 64"]),
         ("convert corpus/truth.csv model", ["truth.csv: not a PyTorch checkpoint"]),
+        # methods that do not go with the store, the encoder or the batch
+        (f"pretrain cmsc {TINY} seconds=8", ["cmsc needs recordings of at least 16 s (two windows)", "objective=w2v"]),
+        (f"pretrain cmsmlc {TINY} seconds=8", ["cmsmlc needs recordings of at least 16 s"]),
+        (f"pretrain simclr {CONV} augment=none", ["simclr compares augmented views", "augment=[random_resized_crop, time_out]"]),
+        (f"pretrain byol {CONV} augment=[]", ["byol compares augmented views"]),
+        (f"pretrain w2v {CONV}", ["w2v hides or predicts frames", "no such halves", "ecg_transformer"]),
+        (f"pretrain jepa {CONV}", ["jepa hides or predicts frames"]),
+        (f"pretrain cpc {CONV}", ["cpc hides or predicts frames"]),
+        (f"pretrain ecg_cpc {S4} encoder.bidirectional=true", ["cpc", "bidirectional"]),
+        (f"pretrain st_mem {CONV}", ["mae"]),
+        (f"pretrain st_mem {TINY}", ["mae hides patches", "encoder=st_mem, vit_s"]),
+        (f"pretrain swav {CONV} objective.prototypes=8 objective.queue=0", ["prototypes=8", "set prototypes=4 or less"]),
+        *((f"pretrain {name} {CONV} batch=1", [f"{name} ", "at least 2", "got 1"]) for name in ("simclr", "byol")),
+        *((f"pretrain {name} {TINY} batch=1", [f"{name} ", "2 or more", "got 1"]) for name in ("cmsc", "3kg", "cmlc", "cmsmlc")),
+        (f"pretrain simclr {VIT} seconds=0.04", ["seconds=0.04 is too short for the encoder"]),
+        (f"pretrain simclr {CONV} objective.temperature=-1", ["objective: expected temperature above 0"]),
+        (f"pretrain simclr {CONV} augment=[gausian_noise]", ["augment.0: ", "did you mean gaussian_noise?"]),
+        (["pretrain", "simclr", *CONV.split(), "augment=[{name: time_out, largest: 3}]"], ["augment", "largest"]),
+        (["pretrain", "simclr", *CONV.split(), "augment=[{name: time_out, size: 3}]"], ["augment.0.size: time_out does not use it"]),
+        (f"pretrain w2v {TINY} mask_prob=0.3", ["mask_prob: unknown key, it is objective.mask.prob now"]),
+        (f"pretrain w2v_cmsc {TINY} cmsc_weight=0.3", ["cmsc_weight: unknown key, it is objective.cmsc_weight now"]),
+        (f"pretrain w2v {TINY} across=visits", ["across: objective=w2v does not use it"]),
+        (f"pretrain simclr {TINY} objective=cmsc", ["crop=random", "set crop=windows"]),
+        (f"finetune age {TINY} init=pretrained targets=[height]", ["targets: store has no number called height; it has age"]),
+        (f"finetune age {TINY} init=pretrained margin=0.3", ["margin: task=regression does not use it"]),
+        (f"{SCRATCH} pooling=foo", ["task=diagnosis", "mean, max, max_mean", "'foo'"]),
+        (f"{SCRATCH} pos_weight=[1,2]", ["pos_weight: expected "]),
+        (f"finetune diagnosis {CONV} protocol=lora", ["protocol=lora: ", "take another protocol"]),
+        (f"{SCRATCH} protocol=linear optim.layer_decay=0.5", ["optim.layer_decay: with protocol=linear"]),
+        (f"{SCRATCH} optim.discriminative=[0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1]", ["optim.discriminative has 10 factors"]),
+        ("evaluate diagnosis data=store noise=7", ["noise: ", "less than or equal to 6, got 7"]),
+        ("evaluate diagnosis data=store shown=[X]", ["shown: unknown lead X"]),
+        ("evaluate diagnosis data=store singles=distractors", ["singles=distractors is of identification"]),
+        ("methods simcrl", ["no method called simcrl", "did you mean simclr?"]),
     ],
 )  # fmt: skip
-def test_wrong_words_are_refused_in_one_line_and_nothing_is_written(own: Path, words: str, parts: list[str]):
+def test_wrong_words_are_refused_in_one_line_and_nothing_is_written(own: Path, words: str | list[str], parts: list[str]):
     before = tree(own)
-    one_line(einthoven(words, own), *parts)
-    assert tree(own) == before
+    outcome = einthoven(words, own)
+    one_line(outcome, *parts)
+    assert outcome.code == 2 and tree(own) == before
+
+
+def test_who_nobody_knows_cannot_be_told_apart(own: Path):
+    (own / "nameless").mkdir()
+    for number in range(4):
+        path = recording(own / "mine")
+        for suffix in (".hea", ".dat"):
+            (own / "mine" / f"one{suffix}").rename(own / "nameless" / f"r{number}{suffix}")
+        made = own / "nameless" / f"r{number}{path.suffix}"
+        made.write_text(made.read_text().replace("one", f"r{number}"))
+    assert einthoven("ingest folder nameless plain -j 1", own).code == 0
+    words = TINY.replace("data=store", "data=plain")
+    one_line(einthoven(f"finetune identification {words} split=all", own), "plain names 0 in its all rows", "patient")
+    one_line(einthoven("evaluate pretrained data=plain split=all task=identification", own), "identification needs two persons")
 
 
 @pytest.mark.parametrize(

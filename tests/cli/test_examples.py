@@ -14,6 +14,13 @@ SAID = {
     "read_a_recording.py": ["Record(S00001", "(12, 5000) float32", "drawn"],
     "look_into_a_store.py": ["60 recordings: 59 stored, 1 rejected", "shared: 0", "a batch is (4, 12, 2500)", "windows: [0, 1, 0, 1]"],
     "pretrain_and_finetune.py": ["w2v_cmsc tiny ['random_lead_mask']", "is finished; its model is in", "macro AUROC"],
+    "compare_methods.py": ["simclr", "random encoder", "from scratch", "report: ", "the same table: True"],
+    "identify_persons.py": [
+        "40 probes of 25 persons against 25 recordings enrolled",
+        "is enrolled",
+        "rank_1",
+        "by chance rank 1 is 0.0400",
+    ],
     "ask_a_model.py": ["Model(", "one lead: answered without", "refused: ", "'answered', 'answered', 'answered', 'no such file"],
 }
 
