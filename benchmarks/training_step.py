@@ -88,7 +88,7 @@ class Training:
     def __init__(self, size: str, rows: int, seconds: float, device: str, half: bool):
         torch.manual_seed(0)
         # As the recipe w2v_cmsc_rlm trains it.
-        self.encoder = ECGTransformer(**SIZES[size], input_dropout=0.1, extractor_gradient=0.1).to(device)
+        self.encoder = ECGTransformer(**{**SIZES[size], "input_dropout": 0.1, "extractor_gradient": 0.1}).to(device)
         self.objective = W2VCMSC(self.encoder, dropout_features=0.1).to(device).train()
         self.optimiser = torch.optim.AdamW(self.objective.parameters(), lr=5e-5, weight_decay=0.01, fused=True)
         self.n_samples = round(seconds * self.encoder.fs)

@@ -468,7 +468,8 @@ def convert(
     scaling: Annotated[
         str | None,
         typer.Option(
-            help="what the weights were trained on: record_zscore, none (mV) or corpus; by default what that system did", show_default=False
+            help="what the weights were trained on: record_zscore or none (mV) for fairseq-signals; none, ptbxl or benchmark for ecg-selfsupervised; by default what that system did",
+            show_default=False,
         ),
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="names of the classes: label_def.csv, or a text file with one a line")] = None,

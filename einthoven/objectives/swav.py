@@ -124,8 +124,8 @@ class SwAV(Objective):
         super().__init__()
         if not 1 <= assigned <= crops or crops + small < 2:
             raise ValueError(f"expected 1 to crops={crops} assigned views and 2 views or more; got assigned={assigned}, small={small}")
-        if min(small, queue, queue_from, frozen_for) < 0 or min(prototypes, iterations) < 1:
-            raise ValueError("expected small, queue, queue_from and frozen_for of 0 or more, prototypes and iterations of 1 or more")
+        if min(small, queue, queue_from, frozen_for) < 0 or prototypes < 2 or iterations < 1:
+            raise ValueError("expected small, queue, queue_from and frozen_for of 0 or more, 2 prototypes or more, 1 iteration or more")
         if not min(temperature, epsilon) > 0 or (small_seconds is not None and not small_seconds > 0):
             raise ValueError(f"expected temperature, epsilon and small_seconds above 0; got {temperature}, {epsilon} and {small_seconds}")
         self.encoder, self.augment = encoder, augment

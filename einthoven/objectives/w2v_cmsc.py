@@ -12,7 +12,7 @@ from torch import Tensor
 
 from einthoven.layers.pool import pool
 from einthoven.models.ecg_transformer import ECGTransformer
-from einthoven.objectives.cmsc import pair_loss, persons
+from einthoven.objectives.cmsc import pair_loss, persons, refuse_one_item
 from einthoven.objectives.masked_prediction import Choices, MaskedPrediction
 from einthoven.objectives.objective import Objective
 from einthoven.objectives.step import Moment, Step
@@ -40,6 +40,9 @@ class W2VCMSC(Objective):
         self.encoder = encoder
         self.masked = MaskedPrediction(encoder.dim, encoder.local_dim, **options)
         self.cmsc_weight, self.cmsc_temperature, self.cmsc_eps = cmsc_weight, cmsc_temperature, cmsc_eps
+
+    def check(self, data: Any, n_items: int) -> None:
+        refuse_one_item("w2v_cmsc", n_items)
 
     def forward(self, batch: Mapping[str, Tensor], moment: Moment = Moment(), choices: Choices | None = None) -> Step:  # noqa: B008 - frozen
         prediction = self.masked(self.encoder, batch, moment, choices)

@@ -190,14 +190,18 @@ def build_objective(recipe: Pretrain, encoder: Encoder) -> Objective:
         raise RecipeError(f"objective: {error}") from error
 
 
+def windows_of(recipe: Recipe, store: Store, rows: np.ndarray, contract: SignalContract, **options: Any) -> Segments | Crops:
+    """Windows to train on, as the recipe's ``crop`` says: all of them, or one of each recording at a new place each epoch."""
+    if recipe.crop == "random":
+        return Crops(store, rows, contract.seconds, seed=recipe.seed, **contract.of_view(), **options)
+    return Segments(store, rows, contract.seconds, **contract.of_view(), **options)
+
+
 def build_view(recipe: Pretrain, store: Store, rows: np.ndarray, contract: SignalContract) -> Segments | Pairs | Crops:
     """What the objective draws its batches from. Raises RecipeError, before training, where the store has nothing for it."""
-    options: dict[str, Any] = {**contract.of_view(), "short": "drop"}
     if OBJECTIVES[recipe.objective.name].view == "segments":
-        if recipe.crop == "random":
-            return Crops(store, rows, contract.seconds, seed=recipe.seed, **options)
-        return Segments(store, rows, contract.seconds, **options)
-    pairs = Pairs(store, rows, contract.seconds, across=recipe.across, **options)
+        return windows_of(recipe, store, rows, contract, short="drop")
+    pairs = Pairs(store, rows, contract.seconds, across=recipe.across, short="drop", **contract.of_view())
     if len(pairs) == 0:
         raise RecipeError(
             f"{recipe.objective.name} needs recordings of at least {2 * contract.seconds:g} s (two windows) and {store.path} has none in its "

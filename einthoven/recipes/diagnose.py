@@ -10,7 +10,7 @@ from torch import nn
 
 from einthoven.errors import RecipeError
 from einthoven.metrics.multilabel import best_thresholds
-from einthoven.recipes.build import build_encoder, choose_classes, contract_of, fewer_labels, rows_of, usable_classes
+from einthoven.recipes.build import build_encoder, choose_classes, contract_of, fewer_labels, rows_of, usable_classes, windows_of
 from einthoven.recipes.kinds import Finetune
 from einthoven.recipes.lesson import Lesson, Say
 from einthoven.recipes.protocol import prepared
@@ -18,7 +18,7 @@ from einthoven.recipes.validation import compare_scaling, held_out_view
 from einthoven.signal.contract import SignalContract
 from einthoven.sources.vocabulary import LabelClass
 from einthoven.store.read import Store
-from einthoven.store.views import Crops, Segments, targets_of
+from einthoven.store.views import Segments, targets_of
 from einthoven.tasks.diagnosis import Diagnosis, constant_classes, pos_weight
 from einthoven.train.answers import answers
 
@@ -33,11 +33,7 @@ def diagnosis_lesson(recipe: Finetune, store: Store, say: Say) -> tuple[Lesson, 
     rows = taking_part(recipe, Segments(store, rows, contract.seconds, classes=classes, **options))
     if left:
         say(f"{len(left)} of {len(wanted)} classes left out, too few training recordings: {'; '.join(left)}")
-    view = (
-        Crops(store, rows, contract.seconds, seed=recipe.seed, classes=classes, **options)
-        if recipe.crop == "random"
-        else Segments(store, rows, contract.seconds, classes=classes, **options)
-    )
+    view = windows_of(recipe, store, rows, contract, classes=classes)
     assert view.label is not None
     names = [it.name for it in classes]
     weight: Any = recipe.pos_weight

@@ -10,7 +10,7 @@ from torch import nn
 
 from einthoven.errors import RecipeError, StoreError
 from einthoven.metrics.identification import match
-from einthoven.recipes.build import build_encoder, contract_of, fewer_labels, rows_of
+from einthoven.recipes.build import build_encoder, contract_of, fewer_labels, rows_of, windows_of
 from einthoven.recipes.kinds import Finetune
 from einthoven.recipes.lesson import Lesson, Say
 from einthoven.recipes.protocol import prepared
@@ -18,7 +18,7 @@ from einthoven.recipes.validation import compare_scaling
 from einthoven.signal.contract import SignalContract
 from einthoven.store.gallery import WHOLE, Roles, gallery_and_probe
 from einthoven.store.read import Store
-from einthoven.store.views import Crops, Segments
+from einthoven.store.views import Segments
 from einthoven.tasks.identification import Identification
 from einthoven.train.answers import answers
 
@@ -39,12 +39,7 @@ def identification_lesson(recipe: Finetune, store: Store, say: Say) -> tuple[Les
             "(a column patient in labels.csv), or take task=diagnosis"
         )
     contract = contract_of(recipe, store, rows)
-    options = contract.of_view()
-    view: Segments | Crops = (
-        Crops(store, rows, contract.seconds, seed=recipe.seed, **options)
-        if recipe.crop == "random"
-        else Segments(store, rows, contract.seconds, **options)
-    )
+    view = windows_of(recipe, store, rows, contract)
     torch.manual_seed(recipe.seed)
     encoder, before = build_encoder(recipe, contract)
     compare_scaling(recipe, before, say)

@@ -294,6 +294,12 @@ class Finetune(Recipe):
     protocol: Literal["full", "linear", "attention", "head_first", "lora"] = Field(
         "full", description="; ".join(f"{name}: {meaning}" for name, meaning in PROTOCOLS.items())
     )
+    frozen_share: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="protocol=head_first: share of all updates in which the head learns alone; by default a third, or frozen_steps",
+    )
     label_share: float = Field(
         1.0, gt=0, le=1, description="share of the training persons whose labels are used; smaller shares are parts of larger ones"
     )
@@ -351,6 +357,10 @@ class Finetune(Recipe):
             raise ValueError(f"{', '.join(changed)}: task={self.task} does not use {'it' if len(changed) == 1 else 'them'}; leave away")
         if self.protocol != "lora" and self.lora_rank != fields["lora_rank"].default:
             raise ValueError("lora_rank: only protocol=lora uses it; leave it away")
+        if self.frozen_share is not None and (self.protocol != "head_first" or self.frozen_steps):
+            raise ValueError(
+                "frozen_share is protocol=head_first's, and says what frozen_steps says in updates: give one of them there, or none"
+            )
         if self.task != "diagnosis" and self.protocol == "attention":
             raise ValueError(f"protocol=attention is a way to diagnose; with task={self.task} take full, linear, head_first or lora")
         if self.protocol == "attention" and self.pooling is not None:

@@ -12,8 +12,16 @@ from typing import Any
 from einthoven.recipes.kinds import Augmentation, Encoder, Finetune, Objective, Pretrain
 from einthoven.train.settings import Optim, Schedule
 
-NOISE = ("powerline_noise", "emg_noise", "baseline_shift", "baseline_wander", "random_lead_mask")
-"""The five of fairseq-signals' ``*_augs``, in its order."""
+
+def fairseq_noise() -> tuple[Augmentation, ...]:
+    """The five augmentations of fairseq-signals' ``*_augs``, in its order and form, with its amplitudes in mV."""
+    return (
+        Augmentation(name="powerline_noise", largest=0.1, n_harmonics=1, unlike=False),
+        Augmentation(name="emg_noise", largest=0.1),
+        Augmentation(name="baseline_shift", largest=0.1, n_shifts=1, graded=False, unlike=0.0, seconds=1.0),
+        Augmentation(name="baseline_wander", form="tones", largest=0.1, highest=0.2, unlike=0.5),
+        Augmentation(name="random_lead_mask"),
+    )
 
 
 def but(recipe: Any, name: str, **changes: Any) -> Any:
@@ -46,7 +54,7 @@ def w2v_rlm() -> Pretrain:
 
 def w2v_augs() -> Pretrain:
     """W2V with powerline, EMG, baseline shift and wander, and random lead masking."""
-    return but(w2v(), "w2v_augs", augment=some(*NOISE))
+    return but(w2v(), "w2v_augs", augment=fairseq_noise())
 
 
 def w2v_cmsc() -> Pretrain:
@@ -61,7 +69,7 @@ def w2v_cmsc_rlm() -> Pretrain:
 
 def w2v_cmsc_augs() -> Pretrain:
     """W2V+CMSC with the five augmentations of fairseq-signals."""
-    return but(w2v_cmsc(), "w2v_cmsc_augs", augment=some(*NOISE))
+    return but(w2v_cmsc(), "w2v_cmsc_augs", augment=fairseq_noise())
 
 
 def w2v_cmsc_rlm_small() -> Pretrain:
@@ -97,7 +105,7 @@ def three_kg() -> Pretrain:
 def simclr_augs() -> Pretrain:
     """SimCLR in the form of fairseq-signals: no projection, the five augmentations."""
     method = Objective(name="simclr", temperature=0.1, projection=(), constant_norm=True)
-    return but(w2v(), "simclr_augs", objective=method, augment=some(*NOISE), micro_batch=512)
+    return but(w2v(), "simclr_augs", objective=method, augment=fairseq_noise(), micro_batch=512)
 
 
 def simclr_rlm() -> Pretrain:
@@ -308,16 +316,18 @@ def ssl_finetune() -> Finetune:
 
 
 def cpc_finetune() -> Finetune:
-    """CPC's fine-tuning: the head alone for 50 epochs of 70, then all weights, the encoder at f², the recurrent net at f = 0.1 of the rate."""
+    """CPC's fine-tuning: 50 epochs of the head alone, then 20 of all weights at a tenth of the rate, context and encoder slower by 10 and 100."""
     return but(
         ssl_linear(),
         "cpc_finetune",
         protocol="head_first",
+        frozen_share=50 / 70,
         scaling="corpus",
         hidden=(512,),
         head_dropout=0.5,
         epochs=70,
-        optim=Optim(lr=1e-4, head_lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-3, discriminative=(0.1, 1.0)),
+        optim=Optim(lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-3, discriminative=(0.01, 0.1)),
+        schedule=Schedule(name="fixed", per_epoch=(*(1.0,) * 50, 0.1)),
     )
 
 

@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from einthoven.errors import RecipeError
-from einthoven.recipes.build import build_encoder, contract_of, fewer_labels, rows_of
+from einthoven.recipes.build import build_encoder, contract_of, fewer_labels, rows_of, windows_of
 from einthoven.recipes.kinds import Finetune
 from einthoven.recipes.lesson import Lesson, Say
 from einthoven.recipes.protocol import prepared
 from einthoven.recipes.validation import compare_scaling, held_out_view, mean_parts
 from einthoven.signal.contract import SignalContract
 from einthoven.store.read import Store
-from einthoven.store.views import Crops, Segments
+from einthoven.store.views import Segments
 from einthoven.tasks.regression import Regression, target_statistics
 from einthoven.train.answers import answers
 
@@ -58,11 +58,7 @@ def regression_lesson(recipe: Finetune, store: Store, say: Say) -> tuple[Lesson,
     mean, std = target_statistics(target[rows], recipe.targets)
     contract = contract_of(recipe, store, rows)
     options: dict[str, Any] = {**contract.of_view(), "extra": {"target": target}}
-    view: Segments | Crops = (
-        Crops(store, rows, contract.seconds, seed=recipe.seed, **options)
-        if recipe.crop == "random"
-        else Segments(store, rows, contract.seconds, **options)
-    )
+    view = windows_of(recipe, store, rows, contract, extra={"target": target})
     torch.manual_seed(recipe.seed)
     encoder, before = build_encoder(recipe, contract)
     compare_scaling(recipe, before, say)

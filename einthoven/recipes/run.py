@@ -137,7 +137,7 @@ def _fit(
     augment = () if views_inside or not recipe.augment else (build_augmentations(recipe, module.encoder),)  # type: ignore[arg-type]
     if isinstance(recipe, Finetune) and recipe.protocol == "head_first" and not settings.frozen_steps:
         total = settings.steps or max(1, round((settings.epochs or 1) * (len(view) // settings.batch)))
-        settings = settings.model_copy(update={"frozen_steps": max(1, total // 3)})
+        settings = settings.model_copy(update={"frozen_steps": max(1, round(total * (recipe.frozen_share or 1 / 3)))})
     finished: Finished = fit(
         module,
         view,

@@ -14,9 +14,12 @@ from einthoven.errors import EinthovenError, RecipeError
 from einthoven.objectives import Moment
 from einthoven.recipes.build import rows_of
 from einthoven.recipes.kinds import Recipe
+from einthoven.recipes.published import FINETUNE, PRETRAIN
 from einthoven.store.read import Store
 from einthoven.train.data import View, in_order
 from einthoven.train.state import LAST
+
+RECIPES: dict[str, Callable[[], Recipe]] = {**PRETRAIN, **FINETUNE}
 
 
 def held_out_view(recipe: Recipe, store: Store, build: Callable[[np.ndarray], View], say: Callable[[str], None]) -> View | None:
@@ -45,18 +48,16 @@ def compare_scaling(recipe: Recipe, before: Mapping[str, Any] | None, say: Calla
 
 def check_metric(recipe: Recipe, validated: bool, known: Sequence[str]) -> None:
     """Refuse, before training, a metric that validation will not give, and what needs a validation where there can be none."""
-    default = type(recipe).model_fields
-    needless = {"metric": LAST}  # which needs no validation
-    asked = [
-        f"{key}={getattr(recipe, key)}"
-        for key in ("metric", "maximise", "patience")
-        if getattr(recipe, key) not in (default[key].default, needless.get(key))
-    ]
+    # What a published recipe says of itself nobody has asked for: where it cannot be had, the last weights are kept.
+    usual = RECIPES[recipe.name]() if recipe.name in RECIPES else None
+    unasked = {key: {type(recipe).model_fields[key].default, getattr(usual, key, None)} for key in ("metric", "maximise", "patience")}
+    unasked["metric"].add(LAST)  # it needs no validation
+    asked = [f"{key}={getattr(recipe, key)}" for key, values in unasked.items() if getattr(recipe, key) not in values]
     if not validated and asked:
         raise RecipeError(
             f"{' '.join(asked)}: there is nothing to validate on; give the store validation rows with `einthoven split`, or leave it away"
         )
-    if recipe.metric in ("loss", LAST):
+    if not validated or recipe.metric in ("loss", LAST):
         if recipe.metric == LAST and recipe.patience is not None:
             raise RecipeError("patience waits for a better metric, and metric=last names none: leave one of them away")
         return
