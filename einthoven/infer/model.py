@@ -26,6 +26,7 @@ from einthoven.record import Record
 from einthoven.signal import quality
 from einthoven.signal.contract import SignalContract
 from einthoven.signal.gaps import without_gaps
+from einthoven.train.distributed import choose_device
 
 UNCALIBRATED = 0.5
 """The threshold of a model that has none: said to be what it is, an arbitrary number."""
@@ -205,20 +206,6 @@ class Model:
         valid = valid_of(made)
         frames = self.encoder(made["ecg"], valid)
         return frames if valid is None else frames.masked_fill(~self.encoder.frame_valid(valid)[:, :, None], float("nan"))  # type: ignore[operator]
-
-
-def choose_device(name: str) -> torch.device:
-    """A device by its name; "auto" takes CUDA, then MPS, then the CPU. Raises CheckpointError for one that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise CheckpointError(
-            f"device={name} is not to be had here ({str(error).splitlines()[0]}); try device=auto or device=cpu"
-        ) from error
-    return device
 
 
 def _groups(ready: Iterable[Ready], n_windows: int) -> Iterator[list[Ready]]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from einthoven import whole
 from einthoven.errors import CheckpointError
@@ -127,26 +127,6 @@ def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} cannot be read ({error}); go on from another checkpoint") from error
 
 
-def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
-    """Fill a module with exactly these tensors; CheckpointError, in one line, where names or shapes differ."""
-    own = module.state_dict()
-    problems = []
-    if missing := sorted(own.keys() - tensors.keys()):
-        problems.append(f"lacks {_some(missing)}")
-    if extra := sorted(tensors.keys() - own.keys()):
-        problems.append(f"has {_some(extra)}, unknown to the model")
-    shapes = [
-        f"{name} {tuple(tensors[name].shape)} (model: {tuple(own[name].shape)})"
-        for name in sorted(own.keys() & tensors.keys())
-        if tensors[name].shape != own[name].shape
-    ]
-    if shapes:
-        problems.append(f"has other shapes: {_some(shapes)}")
-    if problems:
-        raise CheckpointError(f"{origin} does not fit the model: it {'; it '.join(problems)}. Was it written with another recipe?")
-    module.load_state_dict(dict(tensors))
-
-
 def prune(checkpoints: Path, keep: int, best: int | None, saved: int) -> None:
     """Remove all but the best checkpoint and the ``keep`` newest ones up to ``saved``, the step that was saved just now.
 
@@ -184,7 +164,3 @@ def _own_storage(entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
         seen.add(storage.data_ptr())
         result[name] = plain.clone() if shared else plain
     return result
-
-
-def _some(names: list[str], n_shown: int = 3) -> str:
-    return ", ".join(names[:n_shown]) + (f" and {len(names) - n_shown} more" if len(names) > n_shown else "")

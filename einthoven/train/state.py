@@ -14,6 +14,7 @@ from torch import nn
 
 import einthoven
 from einthoven.errors import CheckpointError, EinthovenError, RecipeError
+from einthoven.models.folder import load_weights
 from einthoven.train import checkpoint
 from einthoven.train.data import Order
 from einthoven.train.distributed import Place, choose_precision
@@ -196,7 +197,7 @@ class Training:
 
             load_shards(folder, self.module)
         else:
-            checkpoint.load_weights(self.module, checkpoint.read_tensors(folder, WEIGHTS), str(folder))
+            load_weights(self.module, checkpoint.read_tensors(folder, WEIGHTS), str(folder))
         if self.average is not None:
             self.average.load(checkpoint.read_tensors(folder, AVERAGE))
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from einthoven.errors import CheckpointError, ContractError, FormatError
+from einthoven.errors import CheckpointError, ContractError, FormatError, RecipeError
 from einthoven.infer.files import predict_files, write_csv, write_json
-from einthoven.infer.model import Model, choose_device
+from einthoven.infer.model import Model
 from einthoven.infer.prediction import aggregate
 from einthoven.leads import TWELVE, from_vcg
 from einthoven.models import SIZES, ECGTransformer
@@ -18,6 +18,7 @@ from einthoven.models.folder import describe, save_model
 from einthoven.record import Record
 from einthoven.signal.contract import LEGACY_ZSCORE
 from einthoven.tasks import Diagnosis
+from einthoven.train.distributed import choose_device
 
 CLASSES = [
     {"name": "atrial fibrillation", "codes": ["164889003"], "system": "SNOMED CT"},
@@ -179,7 +180,7 @@ def test_aggregation_is_per_class():
 def test_a_device_that_is_not_there_is_named():
     assert choose_device("cpu").type == "cpu" and choose_device("auto").type in ("cpu", "cuda", "mps")
     for name in ("cuda:99", "toaster"):
-        with pytest.raises(CheckpointError, match=f"device={name}"):
+        with pytest.raises(RecipeError, match=f"device={name}"):
             choose_device(name)
 
 

@@ -15,8 +15,9 @@ from torch import nn
 from toy_run import ToyView, toy_module
 
 from einthoven.errors import CheckpointError, RecipeError
+from einthoven.models.folder import load_weights
 from einthoven.train.batch import to_batch
-from einthoven.train.checkpoint import folder_name, latest, load_weights, prune, read_tensors, save_checkpoint, steps_saved
+from einthoven.train.checkpoint import folder_name, latest, prune, read_tensors, save_checkpoint, steps_saved
 from einthoven.train.data import Order, in_order, permutation
 from einthoven.train.optim import build_optimiser, load_optimiser, optimiser_state, parameter_groups, set_rate
 from einthoven.train.run import cut_metrics
@@ -246,9 +247,9 @@ def test_a_checkpoint_under_another_name_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda state: state.pop("head.bias"), "it lacks head.bias"),
-        (lambda state: state.update(surplus=torch.zeros(1)), "it has surplus, unknown to the model"),
-        (lambda state: state.update({"head.bias": torch.zeros(2)}), r"other shapes: head.bias \(2,\) \(model: \(1,\)\)"),
+        (lambda state: state.pop("head.bias"), r"1 missing \(head.bias\)"),
+        (lambda state: state.update(surplus=torch.zeros(1)), r"1 unexpected \(surplus\)"),
+        (lambda state: state.update({"head.bias": torch.zeros(2)}), r"1 of another shape \(head.bias \(2,\) for \(1,\)\)"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_in_one_line_and_change_nothing(change, text):
