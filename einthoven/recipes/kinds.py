@@ -298,7 +298,7 @@ class Finetune(Recipe):
         None,
         gt=0,
         lt=1,
-        description="protocol=head_first: share of all updates in which the head learns alone; by default a third, or frozen_steps",
+        description="protocol=head_first: share of all updates in which the head learns alone, where frozen_steps does not say it; by default a third",
     )
     label_share: float = Field(
         1.0, gt=0, le=1, description="share of the training persons whose labels are used; smaller shares are parts of larger ones"
@@ -357,10 +357,8 @@ class Finetune(Recipe):
             raise ValueError(f"{', '.join(changed)}: task={self.task} does not use {'it' if len(changed) == 1 else 'them'}; leave away")
         if self.protocol != "lora" and self.lora_rank != fields["lora_rank"].default:
             raise ValueError("lora_rank: only protocol=lora uses it; leave it away")
-        if self.frozen_share is not None and (self.protocol != "head_first" or self.frozen_steps):
-            raise ValueError(
-                "frozen_share is protocol=head_first's, and says what frozen_steps says in updates: give one of them there, or none"
-            )
+        if self.frozen_share is not None and self.protocol != "head_first":
+            raise ValueError("frozen_share is protocol=head_first's; leave it away")
         if self.task != "diagnosis" and self.protocol == "attention":
             raise ValueError(f"protocol=attention is a way to diagnose; with task={self.task} take full, linear, head_first or lora")
         if self.protocol == "attention" and self.pooling is not None:

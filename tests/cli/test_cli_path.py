@@ -173,7 +173,7 @@ def test_print_config_shows_a_recipe_that_is_valid_as_ones_own(tmp_path: Path):
     shown = einthoven("pretrain w2v_cmsc_rlm encoder=tiny batch=7 --print-config", tmp_path)
     assert shown.code == 0 and list(tmp_path.iterdir()) == []
     values = yaml.safe_load(shown.out)
-    assert (values["base"], values["batch"], values["encoder"]["size"]) == ("w2v_cmsc_rlm", 7, "tiny")
+    assert (values["base"], values["batch"], values["encoder"]["name"]) == ("w2v_cmsc_rlm", 7, "tiny")
     (tmp_path / "mine.yaml").write_text(shown.out)
     for words in ("pretrain mine --config-dir .", "pretrain --config-dir . --config-name mine"):
         again = einthoven(f"{words} --print-config", tmp_path)
