@@ -39,13 +39,15 @@ format: $(READY) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## measure: start-up, loader, ingest, training step; each prints its table
+bench: $(READY) ## measure: start-up, loader, ingest, training step, augmentations, objectives; each prints its table
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/augment.py
+	$(BIN)/python benchmarks/objectives.py
 
-bench-learning: $(READY) ## does pretraining learn? masked accuracy, and a linear probe against a random encoder
+bench-learning: $(READY) ## does pretraining learn? masked accuracy, and a linear probe against a random encoder (every method: einthoven bench all)
 	$(BIN)/python benchmarks/learning.py
 
 clean: ## remove what was installed and the demo's output
