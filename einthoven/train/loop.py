@@ -23,7 +23,7 @@ from einthoven.train.ema import averaged
 from einthoven.train.engine import apart, local, whole
 from einthoven.train.log import Log, speeds
 from einthoven.train.optim import set_rate
-from einthoven.train.run import CHECKPOINTS, ENVIRONMENT, MODEL, begin, go_on, locked, refuse_taken
+from einthoven.train.run import CHECKPOINTS, ENVIRONMENT, MODEL, RECIPE, begin, go_on, locked, refuse_taken
 from einthoven.train.schedule import factor, momentum
 from einthoven.train.settings import Settings
 from einthoven.train.state import Training
@@ -98,7 +98,7 @@ def fit(
         notes: list[str] = []
         if resume:
             training.restore(notes.append)
-        if place.first and (run / ENVIRONMENT).exists():
+        if place.first and (run / ENVIRONMENT).exists() and (run / RECIPE).exists():  # both: it may have been killed between the two
             go_on(run, place, training.precision, training.step)
         elif place.first:
             begin(run, describe or {}, place, training.precision)

@@ -256,3 +256,12 @@ def test_asked_to_stop_it_saves_and_exits_with_130_and_goes_on(number, straight,
     assert max(steps_saved(tmp_path / "checkpoints")) < 12
     train(tmp_path, resume=True)
     same_run(straight, tmp_path)
+
+
+def test_killed_between_the_first_two_files_of_a_run_it_begins_again_and_is_whole(straight, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "environment.json").write_text((straight / "environment.json").read_text())
+    train(folder, save_every=1, keep=2)
+    assert (folder / "recipe.json").exists()
+    same_run(straight, folder)
