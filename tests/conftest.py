@@ -15,7 +15,7 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 def folder(variable: str, name: str) -> Path | None:
     """The folder that an environment variable names, by default the one beside the checkout; None where there is none."""
-    path = Path(os.environ.get(variable, SHARED / name))
+    path = Path(os.environ.get(variable) or SHARED / name)
     return path if path.is_dir() else None
 
 

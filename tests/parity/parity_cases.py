@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 SHARED = Path(__file__).parents[3] / "shared" / "parity"
-ROOT = Path(os.environ.get("EINTHOVEN_PARITY", SHARED))
+ROOT = Path(os.environ.get("EINTHOVEN_PARITY") or SHARED)
 
 
 @dataclass(frozen=True)
@@ -112,3 +112,11 @@ def ssl_cases(kind: str) -> list:
         return [pytest.param(None, id=kind, marks=[pytest.mark.parity, pytest.mark.skip(reason="no golden values: set EINTHOVEN_PARITY")])]
     found = [SslCase(path.parent) for path in sorted(root.rglob("config.json")) if ssl_kind(path) == kind]
     return [pytest.param(case, id=case.name, marks=pytest.mark.parity) for case in found]
+
+
+def manifest(name: str) -> dict[str, Any]:
+    """A table of ecg_selfsupervised/manifest; the test is skipped, visibly, where it is not there."""
+    path = ROOT / "ecg_selfsupervised" / "manifest" / name
+    if not path.exists():
+        pytest.skip(f"no {name} among the golden values: set EINTHOVEN_PARITY")
+    return json.loads(path.read_text())

@@ -1,11 +1,9 @@
 """The CPC model and loss of ecg-selfsupervised: frames, predictions, loss and gradients, with its own random draws."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from parity_cases import ssl_cases
+from parity_cases import manifest, ssl_cases
 
 from einthoven.models.cpc import PRESETS, CPCEncoder, from_legacy_arguments, split_legacy_state
 from einthoven.objectives.cpc import CPC
@@ -65,12 +63,12 @@ def test_frames_predictions_loss_and_gradients_are_those_of_the_old_code(case, m
 
 
 @pytest.mark.parity
-def test_weights_have_the_names_and_shapes_of_the_published_sizes(parity_root):
-    manifest = json.loads((parity_root / "ecg_selfsupervised" / "manifest" / "models_cpc.json").read_text())
+def test_weights_have_the_names_and_shapes_of_the_published_sizes():
+    stated = manifest("models_cpc.json")
     for preset, name in (("cpc", "cpc_fc_pretrain"), ("cpc_conv", "cpc_conv_pretrain")):
         with torch.device("meta"):
             objective = CPC(CPCEncoder(fs=100.0, **PRESETS[preset]))
-        encoder, head = split_legacy_state({key: torch.Size(shape) for key, shape in manifest[name]["keys"]})
+        encoder, head = split_legacy_state({key: torch.Size(shape) for key, shape in stated[name]["keys"]})
         assert {key: value.shape for key, value in objective.encoder.state_dict().items()} == encoder
         assert {f"proj.{key}": value.shape for key, value in objective.proj.state_dict().items()} == head
-        assert sum(parameter.numel() for parameter in objective.parameters()) == manifest[name]["num_parameters"]
+        assert sum(parameter.numel() for parameter in objective.parameters()) == stated[name]["num_parameters"]

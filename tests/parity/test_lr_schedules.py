@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from parity_cases import ROOT, cases, ssl_cases
+from parity_cases import ROOT, cases, manifest, ssl_cases
 
 from einthoven.models.xresnet1d import PRESETS, XResNet1d
 from einthoven.tasks.diagnosis import Diagnosis
@@ -94,7 +92,7 @@ def test_moco_s_cosine_is_ours_by_epochs_until_the_old_code_advances_it_twice(ca
 @pytest.mark.parity
 @pytest.mark.skipif(not (ROOT / "ecg_selfsupervised").is_dir(), reason="no golden values: set EINTHOVEN_PARITY")
 def test_the_groups_of_fine_tuning_have_the_old_rates_and_the_old_numbers_of_tensors():
-    old = json.loads((ROOT / "ecg_selfsupervised" / "manifest" / "finetune_param_groups.json").read_text())
+    old = manifest("finetune_param_groups.json")
     with torch.device("meta"):
         encoder = XResNet1d(**{**PRESETS["xresnet1d50"], "stem_bias": True})
         module = Diagnosis(encoder, [f"class{number}" for number in range(71)], pooling="mean")

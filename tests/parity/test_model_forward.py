@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from parity_cases import ROOT, ssl_cases
+from parity_cases import ROOT, manifest, ssl_cases
 from torch import nn
 
 from einthoven.convert.ecg_selfsupervised_heads import read_head
@@ -164,10 +164,9 @@ def test_a_network_of_full_size_has_the_old_names_shapes_and_number_of_parameter
 
 
 @pytest.mark.parity
-def test_stages_of_an_xresnet_are_the_groups_of_the_old_discriminative_learning_rates(parity_root):
+def test_stages_of_an_xresnet_are_the_groups_of_the_old_discriminative_learning_rates():
     """Head first, then from the top to the input: prefixes, and how many tensors each group has."""
-    path = parity_root / "ecg_selfsupervised" / "manifest" / "finetune_param_groups.json"
-    groups = json.loads(path.read_text())["discriminative"][1:]
+    groups = manifest("finetune_param_groups.json")["discriminative"][1:]
     with torch.device("meta"):
         encoder = ENCODERS["xresnet1d"](**PRESETS["xresnet1d50"][1], stem_bias=True)
     names = old_names(encoder)
