@@ -13,30 +13,29 @@ both must change the batch by as much. Goal: ten times the loop.
 
 | 64 × 12 leads | 5 s, 500 Hz: windows/s | loop | × | 2.5 s, 100 Hz: windows/s | loop | × |
 | --- | --- | --- | --- | --- | --- | --- |
-| baseline_shift | 13,439 | 10,519 | 1.3 | 107,951 | 35,109 | 3.1 |
-| baseline_wander | 12,600 | 2,311 | 5.5 | 36,710 | 11,589 | 3.2 |
-| channel_resize | 18,519 | 26,196 | 0.7 | 169,216 | 115,384 | 1.5 |
-| conditional_lead_mask | 18,728 | 21,056 | 0.9 | 81,502 | 39,865 | 2.0 |
-| down_sample | 5,608 | 2,274 | 2.5 | 27,607 | 9,106 | 3.0 |
-| dynamic_time_warp | 8,464 | 2,917 | 2.9 | 32,455 | 4,555 | 7.1 |
-| electrode_noise | 7,331 | 3,089 | 2.4 | 43,397 | 23,916 | 1.8 |
-| em_noise | 7,252 | 3,332 | 2.2 | 43,629 | 20,531 | 2.1 |
-| emg_noise | 7,451 | 3,275 | 2.3 | 41,919 | 19,862 | 2.1 |
-| gaussian_blur | 5,362 | 1,309 | 4.1 | 87,992 | 21,317 | 4.1 |
-| gaussian_noise | 7,531 | 3,365 | 2.2 | 44,242 | 21,658 | 2.0 |
-| negation | 13,433 | 51,319 | 0.3 | 140,237 | 257,451 | 0.5 |
-| powerline_noise | 13,770 | 4,750 | 2.9 | 36,425 | 13,761 | 2.6 |
-| random_lead_mask | 20,353 | 26,874 | 0.8 | 147,927 | 124,374 | 1.2 |
-| random_resized_crop | 4,694 | 2,097 | 2.2 | 25,764 | 8,257 | 3.1 |
-| stretch | 6,886 | 3,238 | 2.1 | 39,615 | 12,458 | 3.2 |
-| time_out | 15,540 | 32,667 | 0.5 | 143,893 | 136,996 | 1.1 |
-| time_warp | 5,471 | 2,308 | 2.4 | 29,735 | 10,024 | 3.0 |
-| vcg | 3,031 | 5,584 | 0.5 | 19,964 | 5,848 | 3.4 |
+| baseline_shift | 41,771 | 18,818 | 2.2 | 182,413 | 37,963 | 4.8 |
+| baseline_wander | 23,776 | 2,718 | 8.7 | 59,381 | 17,205 | 3.5 |
+| channel_resize | 116,133 | 54,073 | 2.1 | 917,642 | 197,449 | 4.6 |
+| conditional_lead_mask | 27,800 | 30,771 | 0.9 | 120,625 | 63,806 | 1.9 |
+| down_sample | 10,082 | 3,443 | 2.9 | 35,368 | 9,795 | 3.6 |
+| dynamic_time_warp | 16,405 | 4,303 | 3.8 | 81,679 | 8,209 | 10.0 |
+| electrode_noise | 14,611 | 4,063 | 3.6 | 96,807 | 28,167 | 3.4 |
+| em_noise | 14,948 | 4,685 | 3.2 | 93,830 | 30,635 | 3.1 |
+| emg_noise | 14,166 | 4,538 | 3.1 | 77,841 | 28,731 | 2.7 |
+| gaussian_blur | 8,376 | 2,099 | 4.0 | 157,041 | 30,434 | 5.2 |
+| gaussian_noise | 12,480 | 4,383 | 2.8 | 89,256 | 32,087 | 2.8 |
+| negation | 23,909 | 53,664 | 0.4 | 411,277 | 455,454 | 0.9 |
+| powerline_noise | 39,344 | 7,149 | 5.5 | 115,272 | 32,162 | 3.6 |
+| random_lead_mask | 27,325 | 39,201 | 0.7 | 196,309 | 151,221 | 1.3 |
+| random_resized_crop | 8,305 | 3,249 | 2.6 | 37,714 | 14,222 | 2.7 |
+| stretch | 13,585 | 5,068 | 2.7 | 93,291 | 23,026 | 4.1 |
+| time_out | 58,682 | 54,767 | 1.1 | 397,121 | 181,197 | 2.2 |
+| time_warp | 7,151 | 2,415 | 3.0 | 42,269 | 15,103 | 2.8 |
+| vcg | 7,526 | 5,493 | 1.4 | 30,027 | 10,858 | 2.8 |
 
 The goal is missed. Where there is arithmetic (wander's 49 cosines, warps, noise), a batch is two to seven times as fast as the loop; where a
 sample is only multiplied or set to 0, memory is the limit for both, and the loop's records fit a core's cache while a batch of
-7.7 MB does not. Up to 2 ms per 5-s batch go into setting absent leads to 0 where no lead is absent; without that, wander was 10 times,
-hum 5 and channel_resize 2 times as fast as the loop. White noise is 2.6 ns a number, hashed and looked up, and NumPy's float32
+7.7 MB does not. White noise is 2.6 ns a number, hashed and looked up, and NumPy's float32
 generator 10 ns. None of this is felt: the slowest one takes 0.3 ms of a core for a window, a base model's training step 300 ms.
 """
 
