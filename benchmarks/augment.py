@@ -33,10 +33,10 @@ both must change the batch by as much. Goal: ten times the loop.
 | time_warp | 7,151 | 2,415 | 3.0 | 42,269 | 15,103 | 2.8 |
 | vcg | 7,526 | 5,493 | 1.4 | 30,027 | 10,858 | 2.8 |
 
-The goal is missed. Where there is arithmetic (wander's 49 cosines, warps, noise), a batch is two to seven times as fast as the loop; where a
+The goal is missed. Where there is arithmetic (wander's 49 cosines, warps, noise), a batch is two to ten times as fast as the loop; where a
 sample is only multiplied or set to 0, memory is the limit for both, and the loop's records fit a core's cache while a batch of
 7.7 MB does not. White noise is 2.6 ns a number, hashed and looked up, and NumPy's float32
-generator 10 ns. None of this is felt: the slowest one takes 0.3 ms of a core for a window, a base model's training step 300 ms.
+generator 10 ns. None of this is felt: the slowest one takes 0.14 ms of a core for a window, a base model's training step 300 ms.
 """
 
 from __future__ import annotations
