@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import numpy as np
 from einthoven.bench.grid import RANDOM, Grid
 from einthoven.bench.plan import Line
 from einthoven.errors import EinthovenError
-from einthoven.metrics.bootstrap import bootstrap, interval
+from einthoven.metrics.bootstrap import bootstrap, interval, two_sided
 from einthoven.metrics.multilabel import Multilabel, mean_over_classes
+from einthoven.metrics.permutation import holm
 
 SCORES = ("macro_auroc", "macro_auprc")
 
@@ -28,6 +29,7 @@ class Row:
     seed_sd             : SD over seeds, None where there is one
     auprc               : mean over seeds of the mean AUPRC over classes
     behind, behind_low, behind_high, p : difference to the best line of the section, paired; None for the best itself
+    p_holm              : p corrected over the section (Holm)
     above_random        : whether the paired interval of the difference to the random encoder lies above 0; None without such a line
     """
 
@@ -44,6 +46,7 @@ class Row:
     behind_low: float | None = None
     behind_high: float | None = None
     p: float | None = None
+    p_holm: float | None = None
     over_random: float | None = None
     over_random_low: float | None = None
     over_random_high: float | None = None
@@ -204,13 +207,12 @@ def _rows(grid: Grid, part: list[dict[str, Any]], answers: list[np.ndarray], lab
             over, over_low, over_high, _ = _difference(point, auroc, key, untrained)
             row |= {"over_random": over, "over_random_low": over_low, "over_random_high": over_high, "above_random": over_low > 0}
         rows.append(Row(method=key[0], encoder=key[1], **row))
-    return rows
+    corrected = iter(holm([row.p for row in rows if row.p is not None]))
+    return [row if row.p is None else replace(row, p_holm=float(next(corrected))) for row in rows]
 
 
 def _difference(point: dict, auroc: dict, key: tuple[str, str], other: tuple[str, str]) -> tuple[float, float, float, float]:
-    """key - other in mean AUROC: value, interval, and two-sided p from the share of draws on the other side of 0."""
+    """key - other in mean AUROC: value, interval, and p."""
     draws = auroc[key] - auroc[other]
     low, high = interval(draws)
-    fewer = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
-    p = min(1.0, 2 * (fewer + 1) / (int((~np.isnan(draws)).sum()) + 1))
-    return point[key]["macro_auroc"] - point[other]["macro_auroc"], float(low), float(high), p
+    return point[key]["macro_auroc"] - point[other]["macro_auroc"], float(low), float(high), float(two_sided(draws))

@@ -15,12 +15,12 @@ import torch
 from einthoven import whole
 from einthoven.bench.grid import RANDOM, Grid
 from einthoven.bench.plan import Line, cells_of, finetuning_of, fingerprint, letters, pretraining_of
-from einthoven.bench.vectors import vectors_of
+from einthoven.bench.vectors import taking_part, vectors_of
 from einthoven.errors import EinthovenError
 from einthoven.infer.evaluate import label_class
 from einthoven.infer.model import Model
 from einthoven.metrics.multilabel import auroc, mean_over_classes
-from einthoven.models.folder import describe
+from einthoven.models.folder import describe, save_model
 from einthoven.recipes.build import build_encoder, contract_of, fewer_labels, rows_of
 from einthoven.recipes.claim import describe_run
 from einthoven.recipes.diagnose import task_classes
@@ -84,7 +84,7 @@ def do_line(grid: Grid, line: Line, place: Place, say: Say) -> None:
 
 
 def run_to_its_end(recipe: Recipe, folder: Path, carry_out: Callable[..., Path]) -> dict[str, Any]:
-    """Make a run, or go on with it, or leave it where it is finished; seconds and peak of memory that it took, as far as this process saw."""
+    """Make a run, or go on with it, or leave it where it is finished; the seconds that it took, as far as this process saw."""
     note = folder / "cost.json"
     if (folder / "model" / "config.json").exists():
         return json.loads(note.read_text()) if note.exists() else {}
@@ -206,8 +206,6 @@ def _finetuned(
 
 def _random_weights(line: Line, model: Model, place: Place) -> Path:
     """The untrained encoder as a model folder, for protocols that begin from one."""
-    from einthoven.models.folder import save_model
-
     folder = place.folder / "runs" / f"{line.key}-weights-{letters(model.config)}"
     if not (folder / "config.json").exists():
         save_model(folder, model.encoder.state_dict(), model.config)
@@ -225,5 +223,5 @@ def _answers(
     answer = np.full((len(which), len(classes)), 0.5)
     for column, name in enumerate(own):
         answer[:, [it.name for it in classes].index(name)] = found[:, column]
-    kept = (said["label"] == 1).any(axis=1) if unlabelled == "leave_out" else np.ones(len(which), dtype=bool)
+    kept = taking_part(said["label"], unlabelled)
     return answer[kept], said["label"][kept], which[kept]

@@ -18,7 +18,7 @@ from einthoven.infer.noise import noise_of_level
 from einthoven.metrics.evaluation import Evaluation
 from einthoven.metrics.evaluation import evaluate as judge
 from einthoven.recipes.evaluation import Evaluate
-from einthoven.sources.vocabulary import CLASSES, LabelClass, targets
+from einthoven.sources.vocabulary import CLASSES, LabelClass, benchmark_rows, targets
 from einthoven.store.read import Store
 from einthoven.store.views import Segments
 from einthoven.store.where import select
@@ -78,7 +78,7 @@ def evaluate(name: str | Path, wanted: Evaluate, progress: Callable[[int, int], 
     noise = noise_of_level(wanted.noise, model, wanted.seed) if wanted.noise else None
     probability, label, rows = answers(model, store, rows, wanted.batch, progress, noise)
     if (wanted.unlabelled or model.config.get("provenance", {}).get("unlabelled")) == "leave_out":
-        kept = (label == 1).any(axis=1)
+        kept = benchmark_rows(label)
         probability, label, rows = probability[kept], label[kept], rows[kept]
     if not (~np.isnan(label)).any():
         systems = sorted({system for system in store.column("label_system")[rows] if system})

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from einthoven.metrics.windows import by_record
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -96,7 +98,7 @@ class Prediction:
 
 def aggregate(windows: np.ndarray, how: Sequence[str]) -> np.ndarray:
     """The probabilities of a record's windows as one per class: (window, class) -> (class,); ``how`` is "mean" or "max" per class."""
-    return np.where(np.array(how) == "max", windows.max(axis=0), windows.mean(axis=0, dtype=np.float64))
+    return by_record(windows, np.zeros(len(windows)), how)[1][0]
 
 
 def findings_of(probability: np.ndarray, classes: Sequence[Mapping[str, Any]], thresholds: Sequence[float]) -> tuple[Finding, ...]:

@@ -107,13 +107,18 @@ def basic_interval(point: np.ndarray | float, values: np.ndarray, level: float =
     return 2 * np.asarray(point) - high, 2 * np.asarray(point) - low
 
 
+def two_sided(differences: np.ndarray) -> np.ndarray:
+    """p of a difference, from the share of its draws on the other side of 0: (draw, …) -> (…); never below 2 / (number of draws + 1)."""
+    fewer = np.minimum((differences <= 0).sum(axis=0), (differences >= 0).sum(axis=0))
+    return np.minimum(1.0, 2 * (fewer + 1) / ((~np.isnan(differences)).sum(axis=0) + 1))
+
+
 def paired_difference(
     first: Statistic, second: Statistic, n_records: int, *, patient=None, draws: int = 1000, seed: int = 0, level: float = 0.95
 ) -> dict[str, dict[str, float | np.ndarray]]:
     """first - second of every score both have, on the same draws: two models judged by the same records.
 
-    returns : name -> {"difference", "low", "high", "p"}; ``p`` is two-sided, from the share of draws on the other side
-              of 0 (never below 2 / (number of draws + 1))
+    returns : name -> {"difference", "low", "high", "p"}; p as ``two_sided``
     """
     ones = np.ones((1, n_records), dtype=np.int32)
     point = {name: (value[0], other[name][0]) for other in [second(ones)] for name, value in first(ones).items() if name in other}
@@ -124,7 +129,5 @@ def paired_difference(
     out = {}
     for name, (one, two) in point.items():
         low, high = interval(drawn[name], level)
-        fewer = np.minimum((drawn[name] <= 0).sum(axis=0), (drawn[name] >= 0).sum(axis=0))
-        counted = (~np.isnan(drawn[name])).sum(axis=0)
-        out[name] = {"difference": one - two, "low": low, "high": high, "p": np.minimum(1.0, 2 * (fewer + 1) / (counted + 1))}
+        out[name] = {"difference": one - two, "low": low, "high": high, "p": two_sided(drawn[name])}
     return out

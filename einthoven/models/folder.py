@@ -25,13 +25,13 @@ from torch import Tensor, nn
 
 import einthoven
 from einthoven.errors import CheckpointError, ContractError
+from einthoven.metrics.windows import HOW as AGGREGATIONS
 from einthoven.signal.contract import SignalContract
 from einthoven.whole import sync
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT, VERSION = "einthoven-model", 1
 KINDS = ("encoder", "diagnosis", "identification", "regression")
-AGGREGATIONS = ("mean", "max")
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 

@@ -16,7 +16,7 @@ from einthoven.recipes.lesson import Lesson, Say
 from einthoven.recipes.protocol import prepared
 from einthoven.recipes.validation import compare_scaling, held_out_view
 from einthoven.signal.contract import SignalContract
-from einthoven.sources.vocabulary import LabelClass
+from einthoven.sources.vocabulary import LabelClass, benchmark_rows
 from einthoven.store.read import Store
 from einthoven.store.views import Segments, targets_of
 from einthoven.tasks.diagnosis import Diagnosis, constant_classes, pos_weight
@@ -104,7 +104,7 @@ def task_classes(recipe: Finetune, store: Store, rows: np.ndarray) -> tuple[list
     wanted = choose_classes(recipe, store, rows)
     label = targets_of(store, rows, wanted)
     if recipe.unlabelled == "leave_out":
-        label = label[(label == 1).any(axis=1)]
+        label = label[benchmark_rows(label)]
     classes, left = usable_classes(wanted, label, recipe.min_positives)
     if not classes:
         raise RecipeError(f"none of the {len(wanted)} classes has positive and negative training recordings: {'; '.join(left[:5])}")
@@ -115,7 +115,7 @@ def taking_part(recipe: Finetune, view: Segments) -> np.ndarray:
     """Rows of the view's recordings that take part: with unlabelled=leave_out, labelled ones only where they have one of the classes."""
     if recipe.unlabelled == "negative" or view.label is None:
         return view.rows
-    kept = view.rows[(view.label == 1).any(axis=1)]
+    kept = view.rows[benchmark_rows(view.label)]
     if not len(kept):
         raise RecipeError("unlabelled=leave_out leaves no recording: none of the rows has any of the classes")
     return kept

@@ -18,7 +18,7 @@ class Lesson:
     """A task and what it is taught with.
 
     task      : the module
-    view      : training items; held_out : validation items, None where there are none
+    view      : training items
     validate  : the module -> its scores on the held-out recordings; None without them
     metrics   : names that ``validate`` gives, known before training
     describe  : the module, after training -> the arguments of ``models.folder.describe`` that are the task's

@@ -15,7 +15,7 @@ from einthoven.recipes.build import build_encoder, contract_of, fewer_labels, ro
 from einthoven.recipes.kinds import Finetune
 from einthoven.recipes.lesson import Lesson, Say
 from einthoven.recipes.protocol import prepared
-from einthoven.recipes.validation import compare_scaling, held_out_view, mean_parts
+from einthoven.recipes.validation import compare_scaling, held_out_view
 from einthoven.signal.contract import SignalContract
 from einthoven.store.read import Store
 from einthoven.store.views import Segments
@@ -73,8 +73,16 @@ def regression_lesson(recipe: Finetune, store: Store, say: Say) -> tuple[Lesson,
     def validate(module: nn.Module) -> dict[str, float]:
         assert isinstance(module, Regression) and held_out is not None
         device, batch = next(module.parameters()).device, min(recipe.micro_batch, 64)
-        answer, said, _ = answers(module.predict, held_out, batch, device, names=("target",))
-        return {"loss": mean_parts(module, held_out, batch, recipe.seed)["loss"], **module.metrics(answer, said["target"])}
+        sums = [0.0, 0.0]
+
+        def judge(made: dict[str, Any]) -> torch.Tensor:
+            answer, total, n_known = module.judge(made)
+            sums[0] += float(total)
+            sums[1] += float(n_known)
+            return answer
+
+        answer, said, _ = answers(judge, held_out, batch, device, names=("target",))
+        return {"loss": sums[0] / sums[1] if sums[1] else float("nan"), **module.metrics(answer, said["target"])}
 
     known = list(task.metrics(np.zeros((2, len(units))), np.arange(2 * len(units), dtype=float).reshape(2, -1)))
     return Lesson(task, view, validate if held_out is not None else None, known), contract

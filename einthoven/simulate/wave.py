@@ -36,14 +36,6 @@ def control_positions(n_points: int) -> np.ndarray:
     return (np.arange(n_points) + 2.0) / (n_points + 3.0)
 
 
-def retime(control: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """Control points of the curve whose value at 0…1 is that of ``control`` at ``source``.
-
-    source : (point,) for every control position, the place on the old curve that is to be found there
-    """
-    return curve(control, source)
-
-
 QRS_THRESHOLD = 0.007
 """A QRS begins and ends at this share of its height: some 10 µV, what is seen at 10 mm/mV by one who looks closely."""
 

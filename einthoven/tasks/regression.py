@@ -108,6 +108,15 @@ class Regression(nn.Module):
         with torch.no_grad():
             return self.standardised(batch).float() * self.std + self.mean
 
+    def judge(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """The answers, (batch, target) in the targets' units; the sum of the loss over known targets, (); and how many are known, ().
+
+        From one forward pass, without gradients; call it in evaluation mode.
+        """
+        with torch.no_grad():
+            answer = self.standardised(batch)
+            return answer.float() * self.std + self.mean, *masked_error(answer, (batch["target"] - self.mean) / self.std, self.loss)
+
     def forward(self, batch: Mapping[str, Any], moment: Moment) -> Step:
         target = (batch["target"] - self.mean) / self.std
         answer = self.standardised(batch)
