@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from einthoven.errors import FormatError
-from einthoven.leads import canonical
+from einthoven.leads import INDEPENDENT, TWELVE, canonical, select
 from einthoven.record import Record
 
 
@@ -42,3 +42,17 @@ def cut(
     if signal is record.signal:
         return record
     return replace(record, signal=signal, leads=names)
+
+
+def with_limb_leads(record: Record) -> Record:
+    """A resting ECG that was stored as its eight independent leads, as twelve: III, aVR, aVL and aVF follow exactly from I and II.
+
+    Their names go to ``meta["derived"]``. A record that lacks one of the eight, or has all twelve, is returned as it is; a lead that was
+    recorded is never replaced.
+    """
+    missing = tuple(name for name in TWELVE if name not in record.leads)
+    if not missing or not set(INDEPENDENT) <= set(record.leads):
+        return record
+    names = TWELVE + tuple(name for name in record.leads if name not in TWELVE)
+    derived = (*record.meta.get("derived", ()), *missing)
+    return replace(record, signal=select(record.signal, record.leads, names), leads=names, meta={**record.meta, "derived": list(derived)})

@@ -75,7 +75,7 @@ def convert(record: Record, *, fs: float, resampling: str = "polyphase") -> Conv
         "sd": stored.sd,
         "flat": " ".join(name for name, spread in zip(names, stored.sd) if spread == 0),
         "clipped": "" if quality is None else " ".join(quality.clipped_leads),
-        "derived": " ".join(name for name in names if name not in recorded),
+        "derived": " ".join(name for name in names if name not in recorded or name in record.meta.get("derived", ())),
         "interrupted": " ".join(interrupted),
         "n_filled": n_filled,
         "limb_residual": _limb_residual(stored, names),

@@ -1,0 +1,115 @@
+"""Which format a file has: by what it begins with, never by its extension alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from einthoven.errors import FormatError
+from einthoven.io import apple, mat, table, wfdb
+
+# (offset, bytes, name); a name that is in READERS is read, any other tells a person what the file is.
+_MAGIC = [
+    (0, b"\x89HDF\r\n\x1a\n", "HDF5"),
+    (0, b"MATLAB 7.3", "MATLAB 7.3 (HDF5)"),
+    (128, b"DICM", "DICOM"),
+    (0, b"ISHNE1.0", "ISHNE Holter"),
+    (0, b"ANN  1.0", "ISHNE annotations"),
+    (0, b"0       ", "EDF"),
+    (0, b"\xffBIOSEMI", "BDF"),
+    (0, b"%PDF", "PDF"),
+    (0, b"\x89PNG", "PNG picture"),
+    (0, b"\xff\xd8\xff", "JPEG picture"),
+    (0, b"\x93NUMPY", "NumPy array"),
+    (0, b"PAR1", "Parquet table"),
+    (0, b"\x1f\x8b", "gzip archive"),
+    (0, b"PK\x03\x04", "zip archive (or .npz, .xlsx, .pt)"),
+    (0, b"\x80\x02", "Python pickle"),
+    (0, b"\x80\x04", "Python pickle"),
+]
+_XML_ROOTS = {
+    "restingecg": "GE MUSE XML",
+    "cardiologyxml": "GE CardioSoft XML",
+    "sapphire": "GE Sapphire XML",
+    "restingecgdata": "Philips SierraECG XML",
+    "annotatedecg": "HL7 aECG XML",
+    "com.xiriuz.sema.xml.schilleredi.schilleredi": "Schiller EDI XML",
+    "html": "HTML",
+}
+_PRINTABLE = bytes([*b"\t\r\n\f", *range(32, 127), *range(160, 256)])
+HEAD = 4096
+"""Bytes from the beginning of a file that its format is told by."""
+
+
+def recognise(path: Path | str, readers: Collection[str]) -> str:
+    """The name, among ``readers``, of the format that a path holds. Raises FormatError that says what it looks like instead."""
+    path = Path(path)
+    header = wfdb.header_path(path)
+    if path.is_dir() and header is None:
+        raise FormatError(f"{path}: is a folder, not an ECG; name a file in it, or ingest the folder.")
+    if not path.exists() and header is None:
+        beside = "" if path.suffix else f", and no {path.name}.hea beside it"
+        raise FormatError(f"{path}: no such file{beside}.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise FormatError(f"{path}: is empty.")
+    if not path.is_file():
+        return "WFDB"
+    head = head_of(path)
+    kind = looks_like(head)
+    if path.suffix.lower() == ".hea":
+        if kind in (None, "text", "table"):
+            return "WFDB"
+        raise FormatError(f"{path}: expected a WFDB header; it looks like {kind}.")
+    if header is not None and (path.suffix.lower() in (".dat", ".mat") or _names(header, path)):
+        return "WFDB"
+    if kind in readers:
+        return str(kind)
+    if header is not None and is_annotation(path):
+        raise FormatError(
+            f"{path}: lies beside the WFDB record {header.name} without being its signal (an annotation?); name {header.name}."
+        )
+    if kind is None and path.suffix.lower() == ".dat":
+        raise FormatError(f"{path}: a WFDB signal file is read by its header, and {path.stem}.hea is not there.")
+    what = f"it looks like {kind}" if kind else "its content is of no kind that we know"
+    raise FormatError(f"{path}: cannot be read as an ECG: {what}; formats read: {', '.join(readers)}.")
+
+
+def is_annotation(path: Path) -> bool:
+    """Whether a file lies beside a WFDB header of its name and is of no format of its own: annotations (``.atr``, ``.avf``), notes."""
+    is_beside = path.suffix.lower() not in (".hea", ".dat", ".mat") and path.with_suffix(".hea").is_file()
+    return is_beside and looks_like(head_of(path)) in (None, "text")
+
+
+def head_of(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(HEAD)
+
+
+def looks_like(head: bytes) -> str | None:
+    """A name for what a file that begins so most likely is; "text" for text of no known kind, None for unknown bytes."""
+    for offset, magic, name in _MAGIC:
+        if head[offset : offset + len(magic)] == magic:
+            return name
+    if mat.is_mat(head):
+        return "MATLAB"
+    # SCP-ECG has no magic in its older versions: section 0 follows a checksum and the file's length, and its own length stands in it twice.
+    if len(head) >= 28 and head[8:10] == head[22:24] == b"\0\0" and head[10:14] == head[24:28] != b"\0\0\0\0":
+        return "SCP-ECG"
+    wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    text = head.decode("utf-16" if wide else "latin-1", errors="ignore").lstrip("\ufeffï»¿ \t\r\n")
+    odd = len(head.translate(None, _PRINTABLE))
+    is_text = wide or (odd <= 0.03 * len(head) and b"\0" not in head)
+    if text.startswith("<") and is_text:  # WFDB annotations may begin with that byte
+        root = re.search(r"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)", text)
+        return _XML_ROOTS.get(root[1].lower() if root else "", "XML of a kind we do not know")
+    if not is_text:
+        return None
+    if apple.is_apple(text):
+        return "Apple Watch CSV"
+    return "table" if table.is_table(text) else "text"
+
+
+def _names(header: Path, path: Path) -> bool:
+    """Whether a header beside a file of unusual extension (``s0010_re.xyz``) names it as its signal."""
+    return path.name in {Path(signal.file).name for signal in wfdb.read_header(header).signals}
