@@ -48,7 +48,7 @@ td { border-bottom: 1px solid var(--line); padding: 5px 14px 5px 0; vertical-ali
 th.number, td.number { text-align: right; white-space: nowrap; }
 tr.found td { font-weight: 650; } tr.found td.code, tr.found td.number.unit { font-weight: 400; }
 tr.ours td { font-weight: 650; }
-td.code { color: var(--muted); font-size: 13px; }
+td.code { color: var(--muted); font-size: 13px; } .whole { white-space: nowrap; }
 .bar { position: relative; display: block; width: 240px; max-width: 100%; height: 10px; margin-top: 6px; background: #e9edf1; border-radius: 2px; }
 .bar i { position: absolute; left: 0; top: 0; bottom: 0; background: #8fa3b3; border-radius: 2px; }
 .found .bar i { background: var(--found); }

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from einthoven.plot.caption import one_line
 from einthoven.report.page import as_float, figure_of, interval
 from einthoven.report.prediction import in_order
@@ -180,10 +182,23 @@ def store_table(store: Store, *, n_labels: int = 15) -> Table:
     return table
 
 
+def names_of_labels(store: Store) -> dict[str, str]:
+    """What the codes of a store mean, as far as their own vocabularies say; nothing for one that two vocabularies of the store spell alike."""
+    from einthoven.sources.vocabulary import SCP, SNOMED, scp_names, snomed_names
+
+    known = {SNOMED: snomed_names(), SCP: scp_names()}
+    which, sets = store.label_sets()
+    system, of_row = np.unique(store.column("label_system").astype(str), return_inverse=True)
+    said: dict[str, set[str]] = {}
+    for pair in np.unique(which * len(system) + of_row).tolist():
+        for code in sets[pair // len(system)] or {}:
+            said.setdefault(code, set()).add(str(system[pair % len(system)]))
+    own = {code: next(iter(systems)) for code, systems in said.items() if len(systems) == 1}
+    return {code: known[system][code] for code, system in own.items() if code in known.get(system, {})}
+
+
 def store_lines(store: Store, n_labels: int) -> list[tuple[str, str]]:
     """(what, value) of a store, in the order in which a person asks."""
-    from einthoven.sources.vocabulary import scp_names, snomed_names
-
     hours = float((store.column("n_samples") / store.fs).sum()) / 3600
     patients = {(source, patient) for source, patient in zip(store.column("source"), store.column("patient")) if patient is not None}
     unknown = sum(patient is None for patient in store.column("patient"))
@@ -207,7 +222,7 @@ def store_lines(store: Store, n_labels: int) -> list[tuple[str, str]]:
             + (f"; {unlabelled:,} recordings unlabelled" if unlabelled else ""),
         )
     )
-    names = {**scp_names(), **snomed_names()}
+    names = names_of_labels(store)
     lines += [("", f"{count:>7,}  {code}  {names.get(code, '')}".rstrip()) for code, count in counts.most_common(n_labels)]
     for name, words in (
         ("flat", "with a flat lead"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from einthoven.sources import cinc2020, cpsc2018, folder, physionet2021, ptbxl, ribeiro, zheng
+from einthoven.sources import cinc2020, cpsc2018, ecgid, folder, ludb, physionet2021, ptbxl, qtdb, ribeiro, zheng
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.sources.reading import read
 
@@ -17,6 +17,9 @@ SOURCES: dict[str, ModuleType] = {
     "ptbxl": ptbxl,
     "zheng": zheng,
     "ribeiro": ribeiro,
+    "ludb": ludb,
+    "qtdb": qtdb,
+    "ecgid": ecgid,
     "folder": folder,
 }
 """Name -> module with ``FACTS``, ``records(root) -> Iterator[RecordRef]`` and ``read(ref) -> Record``."""

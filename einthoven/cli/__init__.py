@@ -1,0 +1,82 @@
+"""The command line. Each command is a few lines over a function that can be called from Python as well.
+
+This package imports neither torch nor anything else that is slow, so that help and completion are there at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from einthoven.cli import answers, data, learning
+from einthoven.errors import EinthovenError
+
+__all__ = ["app", "main"]
+
+
+class Commands(TyperGroup):
+    """The commands, of which each ends in one line on Ctrl-C; typer alone would end it without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("einthoven: stopped", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    name="einthoven",
+    cls=Commands,
+    help="Self-supervised learning on the electrocardiogram, from raw files to an answer one can check.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="First steps: einthoven demo. Each command explains itself: einthoven ingest --help",
+)
+
+
+def version(wanted: bool) -> None:
+    if wanted:
+        from einthoven import __version__
+
+        print(f"einthoven {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="print the version and stop")] = False,
+) -> None:
+    """Self-supervised learning on the electrocardiogram, from raw files to an answer one can check."""
+
+
+for panel, commands in {
+    "Recordings": (data.simulate, data.ingest, data.split, data.store, data.show),
+    "Learning": (learning.pretrain, learning.finetune, learning.resume, learning.evaluate, learning.bench, learning.methods),
+    "Answers": (answers.predict, answers.convert, answers.demo),
+}.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+
+
+def main() -> None:
+    """Run the command line; an error that a person can mend is one line and exit code 2. EINTHOVEN_TRACEBACK=1 shows where it was raised."""
+    try:
+        app()
+    except (EinthovenError, OSError) as error:
+        if os.environ.get("EINTHOVEN_TRACEBACK"):
+            raise
+        print(f"einthoven: {' '.join(explain(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+def explain(error: Exception) -> str:
+    """The text of an error; that of the operating system begins with the file, as ours do."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}; is the path right, may it be read or written, is there room on the disk?"
+    return str(error)
