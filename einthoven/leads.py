@@ -6,7 +6,9 @@ All functions take and return NumPy arrays; a signal has its leads on the last a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,23 +18,40 @@ TWELVE = LIMB + CHEST
 INDEPENDENT = ("I", "II", *CHEST)
 """The eight leads from which the other four follow exactly."""
 
-_CANONICAL = {name.upper(): name for name in (*TWELVE, "X", "Y", "Z")}
-_PREFIXES = ("LEAD ", "LEAD_", "LEAD-", "ECG ", "ECG_", "EKG ", "MDC_ECG_LEAD_", "D")  # "D1", "DII": Spanish and Portuguese machines
+_KNOWN = (*TWELVE, "X", "Y", "Z", "V7", "V8", "V9", "V1R", "V2R", "V3R", "V4R", "V5R", "V6R", "V7R", "V8R", "V9R")
+_CANONICAL = {name.upper(): name for name in _KNOWN} | {"VR": "aVR", "VL": "aVL", "VF": "aVF", "VX": "X", "VY": "Y", "VZ": "Z"}
+
+# What vendors write before or behind the name. A minus is no separator here: "-aVR" is Cabrera's inverted lead, and "V1-V2" a difference.
+_MDC = re.compile(r"(?:MDC_)?(?:ECG_)?LEAD_(?=[A-Z0-9])")  # HL7 aECG, DICOM: ISO/IEEE 11073-10102
+_BEFORE = re.compile(
+    r"(?:(?:ECG|EKG|EEG ECG)[ _.:-])?(?:(?:LEAD|ABLEITUNG|ABL\.?|DERIVATION|DERIVACION|DER\.?)[ _.:-]?)?"
+    r"(?:(?:EINTHOVEN|GOLDBERGER|WILSON|FRANK)[ _])?"
+)
+_BEHIND = re.compile(r"[ _]?\((?:EINTHOVEN|GOLDBERGER|WILSON|FRANK)\)|, AUGMENTED VOLTAGE, (?:RIGHT|LEFT|FOOT)|[ _]LEAD")
+_NUMBERS = {"1": "I", "2": "II", "3": "III"}
 
 
+@lru_cache(maxsize=4096)
 def canonical(name: str) -> str:
-    """The field's spelling of a lead name (``AVR`` -> ``aVR``, ``Lead II`` -> ``II``); a name we do not know stays as it is."""
-    key = name.strip().upper()
-    key = {"1": "I", "2": "II", "3": "III", "VR": "AVR", "VL": "AVL", "VF": "AVF", "VX": "X", "VY": "Y", "VZ": "Z"}.get(key, key)
+    """The field's spelling of a lead name: ``AVR``, ``MDC_ECG_LEAD_aVR``, ``ECG Lead aVR`` -> ``aVR``; ``D1``, ``DI``, ``Lead I (Einthoven)`` -> ``I``.
+
+    A name that we do not know (``MLII``; ``ECG 1`` and ``lead 1``, which are rows that nobody named), or know to be another lead (``-aVR``, ``V1 (uV)``), stays as it is.
+    """
+    key = " ".join(name.upper().replace("É", "E").replace("Ó", "O").split())
     if key in _CANONICAL:
         return _CANONICAL[key]
-    for prefix in _PREFIXES:
-        if key.startswith(prefix):
-            rest = key.removeprefix(prefix).strip()
-            rest = {"1": "I", "2": "II", "3": "III"}.get(rest, rest)
-            if rest in _CANONICAL:
-                return _CANONICAL[rest]
-    return name.strip()
+    if (match := _MDC.match(key)) is not None and key[match.end() :] in _CANONICAL:
+        return _CANONICAL[key[match.end() :]]
+    before = _BEFORE.match(key)
+    rest = key[before.end() :] if before is not None else key
+    if (behind := _BEHIND.search(rest)) is not None and behind.end() == len(rest):
+        rest = rest[: behind.start()]
+    if re.fullmatch(r"D[ _]?(?:[123]|I{1,3}|A?V[RLF]|V[1-9])", rest):  # "D1", "DII": Spanish, Portuguese and French machines
+        rest = rest[1:].strip(" _")
+        rest = _NUMBERS.get(rest, rest)
+    if re.fullmatch(r"A[ _.-]?V[ _.-]?[RLF]|V[ _.-]?[1-9]R?", rest):  # "a VR", "aV-R", "V 1"
+        rest = re.sub(r"[ _.-]", "", rest)
+    return _CANONICAL.get(rest, name.strip())
 
 
 def derive_limb_leads(i: np.ndarray, ii: np.ndarray) -> np.ndarray:

@@ -6,22 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from real_folders import DATA_ROOT, PARITY_ROOT
 
 # Small tensors gain nothing from threads, and the tests start processes that share the cores; set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-SHARED = Path(__file__).parents[2] / "shared"
-
-
-def folder(variable: str, name: str) -> Path | None:
-    """The folder that an environment variable names, by default the one beside the checkout; None where there is none."""
-    path = Path(os.environ.get(variable) or SHARED / name)
-    return path if path.is_dir() else None
-
-
-PARITY_ROOT = folder("EINTHOVEN_PARITY", "parity")
-DATA_ROOT = folder("EINTHOVEN_DATA", "data")
-
 
 @pytest.fixture(scope="session")
 def parity_root() -> Path:

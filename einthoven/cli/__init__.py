@@ -56,7 +56,10 @@ def common(
 
 
 for panel, commands in {
-    "Recordings": (data.simulate, data.ingest, data.split, data.store, data.show),
+    "Recordings": (
+        *(data.simulate, data.sources, data.ingest, data.split, data.store, data.audit),
+        *(data.show, data.convert_signal, data.export),
+    ),
     "Learning": (learning.pretrain, learning.finetune, learning.resume, learning.evaluate, learning.bench, learning.methods),
     "Answers": (answers.predict, answers.convert, answers.demo),
 }.items():

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from einthoven.convert.pickle_reader import Buildable, hashable, read_pickle
 from einthoven.errors import CheckpointError
+from einthoven.io.pickle_reader import Buildable, hashable, read_pickle
 
 STORAGES = {
     "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16, "BFloat16Storage": torch.bfloat16,

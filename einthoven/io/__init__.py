@@ -8,7 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from einthoven.errors import FormatError
-from einthoven.io import mat, wfdb
+from einthoven.io import (
+    apple,
+    cardiosoft,
+    edf,
+    edf_write,
+    hdf5,
+    ishne,
+    mat,
+    muse,
+    numpy_file,
+    parquet,
+    philips,
+    schiller,
+    scp,
+    table,
+    table_write,
+    wfdb,
+    wfdb_write,
+)
 from einthoven.io import recognise as kinds
 from einthoven.io.channels import ecg_leads
 from einthoven.io.recognise import is_annotation
@@ -19,10 +37,28 @@ __all__ = ["READERS", "WRITERS", "ecg_leads", "is_annotation", "read", "recognis
 READERS: dict[str, Callable[..., Record]] = {
     "WFDB": wfdb.read,
     "MATLAB": mat.read,
+    "GE MUSE XML": muse.read,
+    "GE CardioSoft XML": cardiosoft.read,
+    "Philips SierraECG XML": philips.read,
+    "Schiller EDI XML": schiller.read,
+    "SCP-ECG": scp.read,
+    "ISHNE Holter": ishne.read,
+    "EDF": edf.read,
+    "BDF": edf.read,
+    "HDF5": hdf5.read,
+    "NumPy array": numpy_file.read,
+    "NumPy archive": numpy_file.read,
+    "Parquet table": parquet.read,
+    "Apple Watch CSV": apple.read,
+    "table": table.read,
 }
 """Format -> reader: ``read(path, *, leads=None, start=None, stop=None) -> Record``, start and stop in seconds; some take more."""
 
-WRITERS: dict[str, Callable[[Record, Path], None]] = {}
+WRITERS: dict[str, Callable[[Record, Path], None]] = {
+    "WFDB": wfdb_write.write,
+    "EDF": edf_write.write,
+    "table": table_write.write,
+}
 """Format -> writer: ``write(record, path)``. Raises FormatError where the format cannot hold the record."""
 
 SUFFIXES = {".hea": "WFDB", ".dcm": "DICOM", ".edf": "EDF", ".xml": "HL7 aECG XML", ".csv": "table", ".tsv": "table"}

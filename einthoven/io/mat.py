@@ -5,11 +5,13 @@ holds mV, or, in its stages "preprocessed" and "segmented", a z-score whose ``me
 is undone, so that every reader gives physical units. What the publisher of the corpus stored as mV may not be mV (CODE-15 %'s
 unit is not certain): the factor of the file stands. A lead that was constant is its mean again; one that its strategy made NaN stays NaN.
 
-CPSC 2018 (struct ``ECG`` with ``sex``, ``age``, ``data``) states no rate and no unit: the challenge gives 500 Hz and mV.
+CPSC 2018 (struct ``ECG`` with ``sex``, ``age``, ``data``) and CPSC 2019 (``data_00001.mat`` with nothing but ``ecg (time, 1)``) state no rate and
+no unit: the challenges give 500 Hz and mV. Of any other matrix a rate, a unit and lead names must be told (``sidecar.py``).
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +22,15 @@ import numpy as np
 from einthoven.errors import FormatError
 from einthoven.io.cut import cut
 from einthoven.io.matlab5 import read_variables
+from einthoven.io.numpy_file import as_record
+from einthoven.io.sidecar import Told, told
 from einthoven.io.wfdb_comments import years
 from einthoven.leads import TWELVE
 from einthoven.record import Record
 
-CPSC2018_FS = 500.0
+CPSC_FS = 500.0
+_CPSC2019 = re.compile(r"data_\d{5}\.mat")
+_SIGNALS = ("val", "ecg", "ECG", "signal", "data", "x")
 _V4_BYTES = {0: 8, 1: 4, 2: 4, 3: 2, 4: 2, 5: 1}  # precision digit of a version-4 type -> bytes per number
 _SEX = {"male": "male", "m": "male", "female": "female", "f": "female"}
 
@@ -47,8 +53,22 @@ def _v4_size(head: bytes) -> int | None:
     return 20 + n_name + rows * columns * _V4_BYTES[kind // 10] * (1 + imaginary)
 
 
-def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float | None = None, stop: float | None = None) -> Record:
-    """An ECG from a MATLAB file, in mV. Raises FormatError where it holds none, or does not say at what rate it was sampled."""
+def read(
+    path: Path | str,
+    *,
+    leads: Sequence[str] | None = None,
+    start: float | None = None,
+    stop: float | None = None,
+    fs: float | None = None,
+    unit: str | None = None,
+    names: Sequence[str] | None = None,
+) -> Record:
+    """An ECG from a MATLAB file, in mV.
+
+    fs, unit, names : of a matrix that has none of these, else they come from a JSON file beside it
+
+    Raises FormatError where it holds no signal, and where a rate, a unit or lead names are neither known nor told.
+    """
     path = Path(path)
     data = path.read_bytes()
     if (needed := _v4_size(data[:128])) is not None:
@@ -65,15 +85,16 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
         record = _fairseq_signals(path, content)
     elif isinstance(content.get("ECG"), dict):
         record = _cpsc2018(path, content["ECG"])
-    elif "val" in content or "ecg" in content:
-        name = "val" if "val" in content else "ecg"
-        raise FormatError(
-            f"{path}: holds {name} of shape {np.shape(content[name])} and neither a rate, a unit nor lead names: "
-            f"put its WFDB header {path.with_suffix('.hea').name} beside it."
-        )
+    elif name := next((name for name in _SIGNALS if isinstance(content.get(name), np.ndarray)), None):
+        given = told(path, fs, unit, names)
+        if given == Told() and _CPSC2019.fullmatch(path.name) and list(content) == ["ecg"] and np.shape(content["ecg"])[1:] == (1,):
+            given = Told(CPSC_FS, "mV", ("ecg",))
+        record = as_record(path, np.asarray(content[name]), given)
     else:
         found = ", ".join(content) or "nothing"
-        raise FormatError(f"{path}: expected feats and curr_sample_rate (fairseq-signals), or ECG (CPSC 2018); it holds {found}.")
+        raise FormatError(
+            f"{path}: expected feats and curr_sample_rate (fairseq-signals), ECG (CPSC 2018), or a matrix called {', '.join(_SIGNALS)}; it holds {found}."
+        )
     return cut(record, path, leads=leads, start=start, stop=stop)
 
 
@@ -129,4 +150,4 @@ def _cpsc2018(path: Path, ecg: dict[str, Any]) -> Record:
     age = np.asarray(ecg.get("age"))
     if age.size == 1 and np.issubdtype(age.dtype, np.number) and (known := years(age.item())) is not None:
         meta["age"] = known
-    return Record(_recorded(signal), CPSC2018_FS, _lead_names(len(signal)), record=path.stem, meta=meta)
+    return Record(_recorded(signal), CPSC_FS, _lead_names(len(signal)), record=path.stem, meta=meta)

@@ -24,7 +24,7 @@ _MAGIC = [
     (0, b"\x93NUMPY", "NumPy array"),
     (0, b"PAR1", "Parquet table"),
     (0, b"\x1f\x8b", "gzip archive"),
-    (0, b"PK\x03\x04", "zip archive (or .npz, .xlsx, .pt)"),
+    (0, b"PK\x03\x04", "zip archive (or .xlsx, .pt)"),
     (0, b"\x80\x02", "Python pickle"),
     (0, b"\x80\x04", "Python pickle"),
 ]
@@ -88,6 +88,8 @@ def head_of(path: Path) -> bytes:
 
 def looks_like(head: bytes) -> str | None:
     """A name for what a file that begins so most likely is; "text" for text of no known kind, None for unknown bytes."""
+    if head[:4] == b"PK\x03\x04" and head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(b".npy"):
+        return "NumPy archive"
     for offset, magic, name in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return name

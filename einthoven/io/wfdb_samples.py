@@ -1,6 +1,9 @@
 """The signal files of a WFDB record: whether they are what the header promises, and their samples in mV.
 
-Source: signal(5) of the WFDB applications' guide.
+Leads of one record may have different rates (samples per frame); slower ones are interpolated to the fastest. A lead with skew was written so
+many frames late: it is put back, and what then lacks at its end is NaN.
+
+Source: signal(5) and header(5) of the WFDB applications' guide.
 
 Checksums. header(5) defines the checksum of a lead as the sum of its samples modulo 65536. In 858 real records that state
 them all agree, but for four of CinC 2017 that state 0 for every lead: a 0 that disagrees was never computed. One lead that
@@ -10,25 +13,43 @@ describes (another file, shifted by a byte, with another number of leads) and is
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from einthoven.errors import FormatError
+from einthoven.io.wfdb_formats import BITS, FLAC, INVALID, n_flat, read_flac, read_flat
 from einthoven.io.wfdb_header import NOTHING, Header, Signal
 from einthoven.leads import canonical
 
 MAX_BYTES = 2**35
 """A record that would take more than 32 GiB of memory is refused."""
 
-BITS: dict[str, float] = {"8": 8, "16": 16, "24": 24, "32": 32, "61": 16, "80": 8, "160": 16, "212": 12, "310": 32 / 3, "311": 32 / 3}
-BITS |= {"508": 0.0, "516": 0.0, "524": 0.0}  # FLAC: compressed, so the size of the file promises nothing
-_DTYPES: dict[str, np.dtype[Any]] = {"16": np.dtype("<i2"), "61": np.dtype(">i2"), "32": np.dtype("<i4"), "80": np.dtype("u1")}
-INVALID = {"16": -(2**15), "61": -(2**15), "32": -(2**31), "80": -(2**7), "212": -(2**11)}
-"""The count that means "not recorded": the lowest of each format (signal(5))."""
+MAX_UNSTORED = 2**30
+"""What no byte of a file stands for (a gap, a compressed file of many times its size) may take so much memory."""
 
 MILLIVOLT = {"mv": 1.0, "millivolt": 1.0, "v": 1e3, "volt": 1e3, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "microvolt": 1e-3, "nv": 1e-6}
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """``signal`` (lead, time) float32 in mV (other units as they are), and which leads were interpolated or have a wrong checksum."""
+
+    signal: np.ndarray
+    interpolated: list[str] = field(default_factory=list)
+    mismatched: list[str] = field(default_factory=list)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        said = {"interpolated": self.interpolated, "checksum_mismatch": self.mismatched}
+        return {name: leads for name, leads in said.items() if leads}
+
+
+def rate(header: Header) -> int:
+    """Samples per frame of the fastest lead: its sampling frequency is so many times the header's."""
+    return max((signal.samples_per_frame for signal in header.signals), default=1)
 
 
 def _groups(header: Header) -> list[tuple[str, list[Signal]]]:
@@ -49,7 +70,6 @@ def check_files(path: Path, header: Header) -> None:
     groups = _groups(header)
     if len({file for file, _ in groups}) != len(groups):
         raise FormatError(f"{path}: signals of one file must stand together in the header.")
-    total = 0
     for file, signals in groups:
         first, where = signals[0], path.parent / file
         if {(s.format, s.offset) for s in signals} != {(first.format, first.offset)}:
@@ -62,9 +82,14 @@ def check_files(path: Path, header: Header) -> None:
             raise FormatError(f"{path}: the header names the signal file {file}, which is not there; restore it beside the header.")
         frame = sum(s.samples_per_frame for s in signals)
         size = where.stat().st_size - first.offset
+        if first.format in FLAC:
+            n = header.n_samples if header.n_samples is not None else -(-n_flat(where, first.format, first.offset) // frame)
+            if 4 * n * frame > max(MAX_UNSTORED, 50 * size):
+                raise FormatError(
+                    f"{path}: {n} samples of {len(signals)} leads would take {4 * n * frame} bytes of memory; {file} has {size} bytes."
+                )
         if header.n_samples is not None:
             needed = int(np.ceil(header.n_samples * frame * BITS[first.format] / 8))
-            total += 4 * header.n_samples * frame  # as float32; a compressed file is small whatever it promises
             if size < needed:
                 # Whole samples only: what a byte short of the last frame would give is not a sample of every lead.
                 there = max(0, int(size * 8 / BITS[first.format] / frame))
@@ -72,85 +97,148 @@ def check_files(path: Path, header: Header) -> None:
                     f"{where}: truncated: the header promises {header.n_samples} samples of {len(signals)} leads, {needed + first.offset} bytes; "
                     f"it has {size + first.offset}, enough for {there} samples."
                 )
-        elif size * 8 < BITS[first.format] * frame:
+        elif size * 8 < max(BITS[first.format] * frame, 8):
             raise FormatError(f"{where}: holds no sample of {len(signals)} leads; it has {size + first.offset} bytes.")
-    if total > MAX_BYTES:
-        raise FormatError(f"{path}: its samples would take {total} bytes of memory; {MAX_BYTES} at most are read at once.")
 
 
-def read_samples(path: Path, header: Header, start: float | None, stop: float | None) -> tuple[np.ndarray, dict[str, Any], bool]:
-    """(lead, time) float32 in mV, what there is to say about it, and whether start and stop are done already."""
-    parts, mismatched, n_summed = [], [], 0
-    done = start is not None or stop is not None
-    n_samples = header.n_samples
-    if n_samples is None:
-        n_samples = min(_n_samples(path.parent / file, signals) for file, signals in _groups(header) if file != NOTHING)
-    first = 0 if start is None else min(max(round(start * header.fs), 0), n_samples)
-    last = n_samples if stop is None else min(max(round(stop * header.fs), first), n_samples)
+def n_frames(path: Path, header: Header) -> int:
+    """Frames of a record: stated, or as many as all its files hold."""
+    if header.n_samples is not None:
+        return header.n_samples
+    there = [
+        n_flat(path.parent / file, signals[0].format, signals[0].offset) // sum(s.samples_per_frame for s in signals)
+        for file, signals in _groups(header)
+        if file != NOTHING
+    ]
+    return min(there, default=0)
+
+
+def read_samples(path: Path, header: Header, first: int, last: int, to_rate: int, whole: bool = True) -> Samples:
+    """The samples from ``first`` up to ``last``, counted at ``to_rate`` samples per frame, of a record without segments.
+
+    whole : everything was asked for, so that checksums can be compared
+    """
+    n = n_frames(path, header)
+    mixed = any(signal.samples_per_frame != to_rate for signal in header.signals)
+    _refuse_too_much(path, header, first, last, to_rate)
+    begin, end = first // to_rate, min(-(-last // to_rate) + mixed, n)  # of an interpolated lead the next sample is needed as well
+    parts, interpolated, mismatched, n_summed = [], [], [], 0
     for file, signals in _groups(header):
         if file == NOTHING:
             parts.append(np.full((len(signals), last - first), np.nan, dtype=np.float32))
             continue
-        counts = _counts(path.parent / file, signals, first, last)
-        # Sums of uint16 wrap round at 65536, which is what a checksum does.
-        sums = counts.astype(np.uint16).sum(axis=1, dtype=np.uint16).tolist() if not done else []
-        for row, (lead, total) in enumerate(zip(signals, sums)):
-            if lead.checksum is None:
-                continue
-            agrees = (total - lead.checksum) % 65536 == 0
-            if agrees or lead.checksum != 0:
-                n_summed += 1
-            if not agrees and lead.checksum != 0:
-                mismatched.append(canonical(lead.name) or f"lead {row + 1}")
-        parts.append(_physical(counts, signals))
+        counts = _frames(path.parent / file, signals, begin, min(end + max(s.skew for s in signals), n))
+        if len(counts) < end - begin:
+            raise FormatError(
+                f"{path.parent / file}: truncated: the header promises {n} samples of {len(signals)} leads; it has {begin + len(counts)}."
+            )
+        rows = _by_lead(counts, signals)
+        if whole:
+            for position, (lead, row) in enumerate(zip(signals, rows), start=1):
+                agrees = _agrees(row[: n * lead.samples_per_frame], lead)
+                n_summed += agrees is not None
+                mismatched += [canonical(lead.name) or f"lead {position}"] if agrees is False else []
+        if isinstance(rows, np.ndarray) and signals[0].samples_per_frame == to_rate and not any(s.skew for s in signals):
+            parts.append(_physical(rows, signals)[:, first - begin * to_rate : last - begin * to_rate])
+            continue
+        out = np.full((len(signals), last - first), np.nan, dtype=np.float32)
+        for place, lead, row in zip(out, signals, rows):
+            per_frame = lead.samples_per_frame
+            values = _physical(row[lead.skew * per_frame : (lead.skew + end - begin) * per_frame][None], [lead])[0]
+            if per_frame == to_rate:
+                there = values[first - begin * to_rate : last - begin * to_rate]
+                place[: len(there)] = there
+            elif len(values):
+                times = (begin * per_frame + np.arange(len(values))) * (to_rate / per_frame)
+                wanted = np.arange(first, last)
+                place[:] = np.where(
+                    wanted < times[-1] + to_rate / per_frame, np.interp(wanted, times, values), np.nan
+                )  # NaN: what the skew leaves
+                interpolated.append(canonical(lead.name))
+        parts.append(out)
     if mismatched and len(mismatched) == n_summed:
         raise FormatError(
             f"{path}: the checksum of every lead disagrees with {', '.join(f for f, _ in _groups(header))}: "
             "this is not the signal that the header describes, or it is damaged."
         )
     signal = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return signal, {"checksum_mismatch": mismatched} if mismatched else {}, done
+    return Samples(signal, interpolated, mismatched)
 
 
-def _n_samples(path: Path, signals: list[Signal]) -> int:
-    """How many samples of each lead a file has room for."""
-    return int((path.stat().st_size - signals[0].offset) * 8 / BITS[signals[0].format] / len(signals))
+def _refuse_too_much(path: Path, header: Header, first: int, last: int, to_rate: int) -> None:
+    """What is read must be of the order of what is stored; leads that are not, or at a much lower rate, may take MAX_UNSTORED."""
+    stored = 2 * (last - first) / to_rate * sum(s.samples_per_frame for s in header.signals if s.file != NOTHING)
+    needed = 4 * len(header.signals) * (last - first)
+    if needed > min(max(50 * stored, MAX_UNSTORED), MAX_BYTES):
+        raise FormatError(
+            f"{path}: its samples would take {needed} bytes of memory, more than is read at once; ask for a part (start, stop)."
+        )
 
 
-def _counts(path: Path, signals: list[Signal], first: int, last: int) -> np.ndarray:
-    """(lead, time) integers of one signal file, samples first up to last."""
-    encoding, offset, n_leads = signals[0].format, signals[0].offset, len(signals)
-    n = (last - first) * n_leads
-    if encoding == "212":
-        return np.ascontiguousarray(_unpack_212(path, offset, first * n_leads, n).reshape(-1, n_leads).T)
-    dtype = _DTYPES[encoding]
-    counts = np.fromfile(path, dtype=dtype, count=n, offset=offset + first * n_leads * dtype.itemsize)
-    if encoding == "80":
-        counts = counts.astype(np.int16) - 128
-    return np.ascontiguousarray(counts.reshape(-1, n_leads).T)
+def _frames(path: Path, signals: list[Signal], begin: int, end: int) -> np.ndarray:
+    """(frame, sample of a frame) counts of one file; fewer frames where the file ends."""
+    encoding, offset = signals[0].format, signals[0].offset
+    n = sum(s.samples_per_frame for s in signals)
+    if encoding in FLAC:
+        return _flac_frames(path, signals, begin, end)
+    if encoding != "8":
+        counts = read_flat(path, encoding, offset, begin * n, (end - begin) * n)
+        return counts[: len(counts) // n * n].reshape(-1, n)
+    # Differences: a sample is the sum of all before it, so the file is read from its beginning.
+    steps = read_flat(path, encoding, offset, 0, end * n)
+    steps = steps[: len(steps) // n * n].reshape(-1, n)
+    out = np.empty(steps[begin:].shape, dtype=np.int64)
+    column = 0
+    for lead in signals:
+        mine = steps[:, column : column + lead.samples_per_frame]
+        before = (lead.initial or 0) + int(mine[:begin].sum(dtype=np.int64))
+        out[:, column : column + lead.samples_per_frame] = before + np.cumsum(mine[begin:], dtype=np.int64).reshape(
+            -1, lead.samples_per_frame
+        )
+        column += lead.samples_per_frame
+    return out
 
 
-def _unpack_212(path: Path, offset: int, first: int, n: int) -> np.ndarray:
-    """Two 12-bit two's complement samples in three bytes: low byte, both high halves, low byte (signal(5))."""
-    skip = first % 2
-    data = np.fromfile(path, dtype=np.uint8, count=(n + skip + 1) // 2 * 3, offset=offset + first // 2 * 3)
-    triples = np.zeros(-(-len(data) // 3) * 3, dtype=np.uint8)
-    triples[: len(data)] = data
-    low, high, second = triples.reshape(-1, 3).T.astype(np.int16)
-    counts = np.stack([low | (high & 0x0F) << 8, second | (high & 0xF0) << 4], axis=1).reshape(-1)
-    counts -= (counts & 0x800) << 1
-    return counts[skip : skip + n]
+def _flac_frames(path: Path, signals: list[Signal], begin: int, end: int) -> np.ndarray:
+    """The same of a FLAC file, which has a channel for each lead, all of one rate."""
+    per_frame = signals[0].samples_per_frame
+    if {s.samples_per_frame for s in signals} != {per_frame}:
+        raise FormatError(f"{path}: the leads of one FLAC file have one rate; the header states several.")
+    counts = read_flac(path, signals[0].format, signals[0].offset, begin * per_frame, (end - begin) * per_frame)
+    if counts.shape[1] != len(signals):
+        raise FormatError(f"{path}: expected FLAC of {len(signals)} channels; it has {counts.shape[1]}.")
+    counts = counts[: len(counts) // per_frame * per_frame]
+    return counts.reshape(-1, per_frame, len(signals)).swapaxes(1, 2).reshape(-1, per_frame * len(signals))
+
+
+def _by_lead(counts: np.ndarray, signals: list[Signal]) -> np.ndarray | list[np.ndarray]:
+    """(lead, time) counts of frames; a list of (time,) where the leads have different rates."""
+    per_frame = [lead.samples_per_frame for lead in signals]
+    if set(per_frame) == {1}:
+        return np.ascontiguousarray(counts.T)
+    if len(set(per_frame)) == 1:
+        return np.ascontiguousarray(counts.reshape(-1, len(signals), per_frame[0]).swapaxes(0, 1)).reshape(len(signals), -1)
+    return [np.ascontiguousarray(block).reshape(-1) for block in np.split(counts, np.cumsum(per_frame)[:-1], axis=1)]
+
+
+def _agrees(counts: np.ndarray, lead: Signal) -> bool | None:
+    """Whether a lead's sum is the header's; None where the header states none."""
+    if lead.checksum is None:
+        return None
+    # Sums of uint16 wrap round at 65536, which is what a checksum does.
+    agrees = (int(counts.astype(np.uint16).sum(dtype=np.uint16)) - lead.checksum) % 65536 == 0
+    return None if lead.checksum == 0 and not agrees else agrees
 
 
 def _physical(counts: np.ndarray, signals: list[Signal]) -> np.ndarray:
     """(lead, time) counts -> (lead, time) float32 in mV (other units as they are), NaN for the count that means "not recorded"."""
     baseline = np.array([s.baseline for s in signals])
     gain = np.array([s.gain / MILLIVOLT.get(s.unit.lower(), 1.0) for s in signals])
-    # A 16-bit count less a baseline below 2^23 is exact in float32; 32-bit counts are not.
-    exact = signals[0].format != "32" and np.abs(baseline).max() < 2**23 and not (baseline % 1).any()
+    # A 16-bit count less a baseline below 2^23 is exact in float32; wider counts are not.
+    exact = counts.dtype.itemsize <= 2 and np.abs(baseline).max() < 2**23 and not (baseline % 1).any()
     dtype = np.float32 if exact else np.float64
     signal: np.ndarray[Any, Any] = (counts - baseline[:, None].astype(dtype)) / gain[:, None].astype(dtype)
-    invalid = INVALID[signals[0].format]
-    if counts.size and counts.min() == invalid:
+    invalid = INVALID.get(signals[0].format)
+    if invalid is not None and counts.size and counts.min() == invalid:
         signal[counts == invalid] = np.nan
     return signal.astype(np.float32, copy=False)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from einthoven.io.wfdb_write import header_text, signal_line
 from einthoven.record import Record
 from einthoven.simulate.heart import Truth
 from einthoven.whole import appearing
@@ -35,29 +36,16 @@ def write_mat(path: Path, val: np.ndarray) -> None:
             file.write(np.ascontiguousarray(val.T).tobytes())
 
 
-def checksum(samples: np.ndarray) -> int:
-    """The sum of a signal's samples as a signed 16-bit number: WFDB's check that a file is whole."""
-    return int((int(samples.astype(np.int64).sum()) + 0x8000) % 0x10000 - 0x8000)
-
-
 def write_header(path: Path, name: str, record: Record, val: np.ndarray, patient: str, time: datetime) -> None:
     """The ``.hea`` of a record, with the comment lines of the Challenge and two more: patient and time."""
     fs = f"{record.fs:.10g}"
-    lines = [f"{name} {val.shape[0]} {fs} {val.shape[1]}"]
-    for lead, row in zip(record.leads, val, strict=True):
-        lines.append(f"{name}.mat 16+24 {GAIN}/mV 16 0 {int(row[0])} {checksum(row)} 0 {lead}")
-    codes = ",".join(sorted(record.labels or {}))
-    lines += [
-        f"#Age: {record.meta['age']}",
-        f"#Sex: {record.meta['sex'].capitalize()}",
-        f"#Dx: {codes}",
-        "#Rx: Unknown",
-        "#Hx: Unknown",
-        "#Sx: Unknown",
-    ]
-    lines += [f"#Patient ID: {patient}", f"#Recording time: {time.isoformat()}", "#Source: synthetic heart, no person (einthoven simulate)"]
+    lines = [signal_line(f"{name}.mat", "16+24", f"{GAIN}/mV", row, lead) for lead, row in zip(record.leads, val, strict=True)]
+    comments = [f"Age: {record.meta['age']}", f"Sex: {record.meta['sex'].capitalize()}", f"Dx: {','.join(sorted(record.labels or {}))}"]
+    comments += ["Rx: Unknown", "Hx: Unknown", "Sx: Unknown", f"Patient ID: {patient}", f"Recording time: {time.isoformat()}"]
+    comments += ["Source: synthetic heart, no person (einthoven simulate)"]
     with appearing(path, synced=False) as part:
-        part.write_text("\n".join(lines) + "\n", encoding="ascii", newline="\n")
+        text = header_text(f"{name} {val.shape[0]} {fs} {val.shape[1]}", lines, comments)
+        part.write_text(text, encoding="ascii", newline="\n")
 
 
 def truth_marks(truth: Truth) -> tuple[np.ndarray, list[str], np.ndarray]:

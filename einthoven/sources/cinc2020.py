@@ -20,6 +20,10 @@ from einthoven.sources.reading import read
 
 __all__ = ["DATASETS", "FACTS", "FOLDERS", "read", "records"]
 
+_OF_2020 = ("cpsc_2018", "cpsc_2018_extra", "georgia", "ptb", "ptb-xl", "st_petersburg_incart")
+DATASETS: dict[str, Facts] = {name: physionet2021.DATASETS[name] for name in _OF_2020}
+"""The six sets by their names of 2021, with published counts and rates."""
+
 FACTS = Facts(
     name="PhysioNet/CinC Challenge 2020",
     version="1.0.2",
@@ -32,10 +36,6 @@ FACTS = Facts(
     records=43_101,
     label_system="SNOMED CT",
 )
-
-_OF_2020 = ("cpsc_2018", "cpsc_2018_extra", "georgia", "ptb", "ptb-xl", "st_petersburg_incart")
-DATASETS: dict[str, Facts] = {name: physionet2021.DATASETS[name] for name in _OF_2020}
-"""The six sets by their names of 2021, with published counts and rates."""
 
 FOLDERS: dict[str, str] = {
     **{name: name for name in DATASETS},

@@ -9,8 +9,24 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Counts:
+    """How many recordings, of how many persons, a release holds; None where its publishers do not say."""
+
+    records: int | None = None
+    patients: int | None = None
+
+
+@dataclass(frozen=True)
 class Facts:
-    """Published facts of a corpus; None where it has none (a folder of one's own)."""
+    """Published facts of a corpus; None where it has none (a folder of one's own).
+
+    version : the release that ``records`` and ``patients`` are those of
+    fs      : rate in Hz of every recording; None where there are several
+
+    A module of a source may state more beside its FACTS, which ``sources.checking`` compares with what is on disk: ``VERSIONS`` (the other
+    releases that we know -> Counts), ``DATASETS`` (the named parts, as ``meta["dataset"]`` says them -> Facts), ``OTHER_FS`` (rates at which
+    the same recordings are published as well), ``version(root)`` (the release in a folder, where more than its name tells it).
+    """
 
     name: str
     version: str | None = None

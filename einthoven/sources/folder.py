@@ -7,8 +7,10 @@
 ``labels``   codes that are present, separated by ``;`` or ``|`` (in quotation marks where the table's own separator is ``;``)
 any other    a label of that name: 1 or true, 0 or false, empty where not known
 
-No file is passed over without a word: what belongs to another recording (the signal of a header, an annotation beside it) is not listed again, and
-everything else that cannot be read is given with its problem.
+A table of bare numbers says its rate, unit and leads in a JSON file beside it (``io/sidecar.py``).
+
+No file is passed over without a word: what belongs to another recording (the signal of a header, an annotation or a sidecar beside it) is not
+listed again, and everything else that cannot be read is given with its problem.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pathlib import Path
 
 from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
+from einthoven.io.sidecar import FOLDER as SIDECAR
 from einthoven.io.wfdb_header import Header
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.sources.label_table import TABLE, Row, as_named, read_table
@@ -175,8 +178,11 @@ def _from_others(root: Path, found: list[Path], headers: Mapping[Path, _Seen], d
     stems = {path.with_suffix("") for path in headers}
     doubted = {ref.path.with_suffix("") for ref in described if ref.problem is not None}
     refs = []
+    of_others = {path.with_suffix("") for path in found if path.suffix.lower() != ".json"}
     for path in found:
         stem, is_signal = path.with_suffix(""), path.suffix.lower() in (".dat", ".mat")
+        if path.name == SIDECAR or (path.suffix.lower() == ".json" and stem in of_others):
+            continue  # what a table of bare numbers does not say of itself
         # Annotations beside a header belong to it; an ECG in another format there (``x.xml`` beside ``x.hea``) is a file of its own.
         if path in headers or path in claimed or (is_signal and stem in doubted) or io.is_annotation(path):
             continue
@@ -185,7 +191,7 @@ def _from_others(root: Path, found: list[Path], headers: Mapping[Path, _Seen], d
             io.recognise(path)
         except FormatError as error:
             problem = str(error).removeprefix(f"{path}: ")
-        if problem is None and stem in stems:
+        if problem is None and is_signal and stem in stems:
             problem = f"a signal file that its header {path.stem}.hea does not name; rename or mend one of them."
         refs.append(RecordRef(path, _name(root, path), problem=problem))
     return refs

@@ -58,9 +58,7 @@ def records(root: Path | str) -> Iterator[RecordRef]:
             continue
         ref = ref_from_header(path, path.stem, header=header)
         codes = _diagnoses(header.comments)
-        yield replace(
-            ref, patient=path.stem, labels=dict.fromkeys(codes, 1.0) if codes else None, label_system=SYSTEM if codes else None
-        )
+        yield replace(ref, patient=path.stem, labels=dict.fromkeys(codes, 1.0) if codes else None, label_system=SYSTEM if codes else None)
 
 
 def read(ref: RecordRef) -> Record:

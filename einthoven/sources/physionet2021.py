@@ -18,19 +18,6 @@ from einthoven.sources.reading import existing_root, files, parse, read, ref_fro
 
 __all__ = ["DATASETS", "FACTS", "read", "records"]
 
-FACTS = Facts(
-    name="PhysioNet/CinC Challenge 2021",
-    version="1.0.3",
-    licence="CC BY 4.0",
-    citation=(
-        "Reyna et al., Will Two Do? Varying Dimensions in Electrocardiography: "
-        "The PhysioNet/Computing in Cardiology Challenge 2021, Computing in Cardiology 2021"
-    ),
-    url="https://physionet.org/content/challenge-2021/1.0.3/",
-    records=88_253,
-    label_system="SNOMED CT",
-)
-
 DATASETS: dict[str, Facts] = {
     name: Facts(name=name, records=n_records, fs=fs, label_system="SNOMED CT")
     for name, n_records, fs in [
@@ -45,6 +32,19 @@ DATASETS: dict[str, Facts] = {
     ]
 }
 """The eight sets as the folders are called, with their published counts and rates. A folder of another name is read as well."""
+
+FACTS = Facts(
+    name="PhysioNet/CinC Challenge 2021",
+    version="1.0.3",
+    licence="CC BY 4.0",
+    citation=(
+        "Reyna et al., Will Two Do? Varying Dimensions in Electrocardiography: "
+        "The PhysioNet/Computing in Cardiology Challenge 2021, Computing in Cardiology 2021"
+    ),
+    url="https://physionet.org/content/challenge-2021/1.0.3/",
+    records=88_253,
+    label_system="SNOMED CT",
+)
 
 LAYOUT = "the challenge's folder with training/<set>/g1/*.hea, folders <set>/*.hea, or one such set"
 

@@ -1,8 +1,12 @@
 """PTB-XL: 12-lead ECGs of 10 s from Schiller devices, labelled with SCP-ECG statements by cardiologists.
 
-Versions 1.0.1 to 1.0.3 have the same columns; 1.0.3 has 38 recordings fewer than 1.0.1. Newer versions write an age over 89 as 300: such a
+Versions 1.0.1 to 1.0.3 have the same columns; 1.0.2 left out 36 duplicates, 1.0.3 two more. Newer versions write an age over 89 as 300: such a
 person has no ``age`` but ``age_over`` = 89. Sex is 0 for male and 1 for female. A statement of likelihood 0 (all of form and rhythm, and
 "not stated" for diagnoses) counts as present, as in every published use; the likelihoods stand in ``meta["likelihoods"]``.
+
+``meta["report"]`` is the report as it was written, mostly in German. A translation is no part of the release: where a table
+``ptbxl_database_translated.csv`` (as fairseq-signals ships it) lies beside the original, or is named, its ``report`` is
+``meta["report_english"]``.
 """
 
 from __future__ import annotations
@@ -10,15 +14,17 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from einthoven.errors import EinthovenError
 from einthoven.io.wfdb_comments import years
-from einthoven.sources.facts import Facts, RecordRef
+from einthoven.sources.facts import Counts, Facts, RecordRef
 from einthoven.sources.reading import existing_root, files, read
+from einthoven.sources.versions import version_in_name
 
-__all__ = ["FACTS", "RESOLUTIONS", "read", "records"]
+__all__ = ["FACTS", "OTHER_FS", "RESOLUTIONS", "VERSIONS", "read", "records", "tables", "version"]
 
 FACTS = Facts(
     name="PTB-XL",
@@ -31,9 +37,11 @@ FACTS = Facts(
     fs=500.0,
     label_system="SCP-ECG",
 )
+VERSIONS = {"1.0.2": Counts(21_801, 18_869), "1.0.1": Counts(21_837, 18_885)}
+OTHER_FS = (100.0,)
 
 RESOLUTIONS = ("best", "500", "100")
-TABLE = "ptbxl_database.csv"
+TABLE, TRANSLATED = "ptbxl_database.csv", "ptbxl_database_translated.csv"
 LAYOUT = f"PTB-XL's folder with {TABLE}, records500/ and records100/"
 
 _COLUMNS = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_lr", "filename_hr")
@@ -41,10 +49,11 @@ _TEXT = ("report", "heart_axis", "infarction_stadium1", "infarction_stadium2", "
 _MORE_TEXT = ("electrodes_problems", "extra_beats", "pacemaker")
 
 
-def records(root: Path | str, *, resolution: str = "best") -> Iterator[RecordRef]:
+def records(root: Path | str, *, resolution: str = "best", english: Path | str | None = None) -> Iterator[RecordRef]:
     """Every row of ``ptbxl_database.csv``, in its order.
 
     resolution : "500" or "100" Hz, or "best": 500 Hz where that file is there, else 100 Hz
+    english    : a table with the columns ecg_id and report, the reports in English; None: ``ptbxl_database_translated.csv`` where it is there
 
     A row whose file is not there, and a file that no row names, are given with their problem. Raises EinthovenError where the table is missing, or
     lacks a column.
@@ -62,6 +71,7 @@ def records(root: Path | str, *, resolution: str = "best") -> Iterator[RecordRef
         for path in files(root / folder)
         if path.suffix == ".hea"
     }
+    translated = _translated(root, english)
     named: set[Path] = set()
     with open(table, encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
@@ -72,9 +82,43 @@ def records(root: Path | str, *, resolution: str = "best") -> Iterator[RecordRef
             named.update(paths.values())
             there = [rate for rate in ("500", "100") if paths[rate] in on_disk]
             rate = resolution if resolution != "best" else there[0] if there else "500"
-            yield _ref(row, paths[rate], rate in there, f"{table}, line {line}", rate)
+            ref = _ref(row, paths[rate], rate in there, f"{table}, line {line}", rate)
+            yield replace(ref, meta={**ref.meta, "report_english": translated[ref.record]}) if ref.record in translated else ref
     for path in sorted(on_disk - named):
         yield RecordRef(path, path.stem, problem=f"{TABLE} has no row for this file.")
+
+
+def tables(root: Path) -> list[Path]:
+    """The translation beside the table, which is somebody's own."""
+    return [root / TRANSLATED] if (root / TRANSLATED).is_file() else []
+
+
+def version(root: Path) -> str | None:
+    """The release in a folder: as its name says, else the one that has as many rows; None where that is none."""
+    if (name := version_in_name(root)) is not None:
+        return name
+    try:
+        with open(root / TABLE, encoding="utf-8-sig", newline="") as file:
+            n_rows = sum(1 for _ in csv.DictReader(file))
+    except (OSError, csv.Error, UnicodeDecodeError):
+        return None
+    counts = {**VERSIONS, str(FACTS.version): Counts(FACTS.records)}
+    return next((name for name, of in counts.items() if of.records == n_rows), None)
+
+
+def _translated(root: Path, english: Path | str | None) -> dict[str, str]:
+    """ecg_id -> report in English."""
+    table = Path(english).expanduser() if english is not None else root / TRANSLATED
+    if english is None and not table.is_file():
+        return {}
+    try:
+        with open(table, encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            if missing := [name for name in ("ecg_id", "report") if name not in (rows.fieldnames or ())]:
+                raise EinthovenError(f"{table}: lacks the column {', '.join(missing)}; expected reports in English by ecg_id.")
+            return {name: text for row in rows if (name := _whole(row["ecg_id"])) and (text := (row["report"] or "").strip(" ,"))}
+    except (OSError, csv.Error, UnicodeDecodeError) as error:
+        raise EinthovenError(f"{table}: cannot be read as a table in UTF-8: {error}.") from error
 
 
 def _ref(row: dict[str, str], path: Path, is_there: bool, where: str, rate: str) -> RecordRef:

@@ -35,6 +35,7 @@ FACTS = Facts(
     citation="Ribeiro et al., Automatic diagnosis of the 12-lead ECG using a deep neural network, Nature Communications 11:1760, 2020",
     url="https://doi.org/10.5281/zenodo.3625006",
     records=827,
+    patients=827,
     fs=400.0,
     label_system=CODE,
 )

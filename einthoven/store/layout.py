@@ -2,11 +2,15 @@
 
 A store is a folder::
 
-    store.json          version, signal facts, the source's facts, recipe, split, counts; written last: its presence means "finished"
+    store.json          version, signal facts, the source's facts, recipe, counts; written last: its presence means "finished"
     records.parquet     a row per record, see ``schema``
     shards/00000.npy    one-dimensional int16, records one after the other, each lead-major; any NumPy opens it
     rejected.csv        file, record, reason
     unfinished/         while ingest is at work: its plan and the tables of the shards that are done
+
+A store of several corpora (``ingest(append=True)``) is the same folder with more shards and more rows, and a list ``parts`` in
+store.json that says of each corpus what else stands there once. The number of records in store.json is what the store has: while
+a corpus is being appended the table may already hold more rows, behind those, and there may be more shards.
 
 Sample ``t`` of stored lead ``l`` of a record is ``shard[offset + l * n_samples + t] * microvolt_per_count`` µV.
 """
@@ -14,6 +18,9 @@ Sample ``t`` of stored lead ``l`` of a record is ``shard[offset + l * n_samples 
 from __future__ import annotations
 
 import json
+import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -80,6 +87,21 @@ def schema() -> pa.Schema:
     ])  # fmt: skip
 
 
+COUNTED = b"records"
+"""Of the table's metadata: a JSON list of the numbers of rows that a store with this table may have, the first so many of its rows."""
+
+ROWS = 4096
+"""Rows of the table that are read together: reading one record must not read the table of millions."""
+
+
+def parts_of(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a store was made of, corpus by corpus in the order of its rows: ``source``, ``recipe``, ``code``, ``counts`` and ``n_shards`` of each."""
+    if "parts" in facts:
+        return list(facts["parts"])
+    one = {key: facts[key] for key in ("source", "recipe", "code", "counts") if key in facts}
+    return [{**one, "n_shards": len(facts["shards"])}]
+
+
 # ---------------------------------------------------------------------------------------------------------------- writing
 
 
@@ -101,8 +123,30 @@ def shard_bytes(n_counts: int) -> int:
     return _HEADER_BYTES + 2 * n_counts
 
 
-def read_facts(store: Path) -> dict[str, Any]:
-    """store.json of a finished store of this version, its parts found to be there in full length."""
+def store_location(text: str | os.PathLike[str]) -> Path | str:
+    """A store as somebody named it: a folder of this machine, or the text of a URL (``s3://bucket/store``) for fsspec.
+
+    A URL that went through Path on its way lost a slash (``s3:/bucket/store``); it is put right.
+    """
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):(/+)(.*)", os.fspath(text), flags=re.DOTALL)
+    if found is None:
+        return Path(text)
+    protocol, slashes, rest = found.groups()
+    if len(slashes) == 1:
+        slashes = "///" if protocol in ("file", "local") else "//"
+    return f"{protocol}:{slashes}{rest.rstrip('/')}"
+
+
+def local_folder(text: str | os.PathLike[str], doing: str) -> Path:
+    """The folder of a store that is to be written to. Raises StoreError for a URL."""
+    place = store_location(text)
+    if isinstance(place, str):
+        raise StoreError(f"{place}: cannot be {doing} in an object store; do it in a local folder and copy that there")
+    return place
+
+
+def read_facts(store: Path, *, shards: bool = True) -> dict[str, Any]:
+    """store.json of a finished store of this version, its parts found to be there in full length; ``shards``: these, too."""
     path = store / FACTS
     if not path.is_file():
         raise StoreError(_why_not_a_store(store))
@@ -120,7 +164,7 @@ def read_facts(store: Path) -> dict[str, Any]:
     for name in (TABLE, REJECTED):
         if not (store / name).is_file():
             raise StoreError(f"{store} lacks its {name}; copy the store again, or make it again with `einthoven ingest`")
-    for shard, n_counts in enumerate(facts["shards"]):
+    for shard, n_counts in enumerate(facts["shards"] if shards else ()):
         _check_shard(store, shard, n_counts)
     return facts
 
@@ -147,9 +191,8 @@ def _why_not_a_store(store: Path) -> str:
     return f"{store} is not a store (no {FACTS}); make one with `einthoven ingest SOURCE ROOT STORE`"
 
 
-def open_shard(store: Path, shard: int) -> np.ndarray:
-    """The counts of a shard as a read-only, memory-mapped, plain array (n,) int16."""
-    path = shard_path(store, shard)
+def open_shard(path: Path) -> np.ndarray:
+    """The counts of a shard's file as a read-only, memory-mapped, plain array (n,) int16."""
     try:
         # np.asarray: slicing an np.memmap costs a microsecond that a plain view does not; the view keeps the map alive.
         counts = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,56 +18,100 @@ import numpy as np
 from einthoven.errors import StoreError
 from einthoven.leads import TWELVE, canonical
 from einthoven.record import Record
-from einthoven.store.layout import TABLE, open_shard, read_facts, shard_bytes, shard_path
+from einthoven.store.distinct import distinct
+from einthoven.store.layout import COUNTED, TABLE, open_shard, read_facts, shard_bytes, shard_path, store_location
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ACCESS = ("mmap", "pread")
 
+_OF_A_RECORD = ["record", "patient", "labels", "label_system", "age", "sex", "time", "split", "meta"]
+_MANY_FILES = 200  # open shards; macOS allows a process 256 files unless it asks for more
+_GROUPS_KEPT = 16  # pieces of the table that stay in memory for reading records one by one
+_AT_RANDOM = 256  # pieces read for single records, after which these columns are read as a whole,
+_WORDS_KEPT = 1_000_000_000  # unless they have more bytes than this
+
 
 class Store:
     """A finished store: ``len(store)`` recordings, ``store[i]`` one of them.
 
+    path   : its folder, or the URL of one in an object store (``s3://bucket/store``; einthoven.store.remote)
     access : how shards are read: ``mmap``, or ``pread`` for network file systems on which memory maps stall
+    cache  : of a store at a URL: where and how much of it is kept on this machine (einthoven.store.remote.Cache)
 
-    Opening reads store.json and the table's footer; columns are read when they are first asked for. A pickled store opens its
-    files again where it arrives. Raises StoreError when there is no store, it is damaged, or of another version.
+    Opening reads store.json and the table's footer; columns are read when they are first asked for. The store that was opened
+    stays as it is while a corpus is appended to it. A pickled store opens its files again where it arrives. Raises StoreError
+    when there is no store, it is damaged, or of another version.
     """
 
-    def __init__(self, path: Path | str, access: str = "mmap"):
+    def __init__(self, path: Path | str, access: str = "mmap", cache: Any = None):
         if access not in ACCESS:
             raise StoreError(f"expected access as one of {', '.join(ACCESS)}; got {access!r}")
-        self.path = Path(path)
+        place = store_location(path)
+        self.remote: Any = None
+        if isinstance(place, str):
+            from einthoven.store.remote import Remote
+
+            self.remote = Remote(place, cache)
+            place = self.remote.folder
+        elif cache is not None:
+            raise StoreError(f"{place} is a folder of this machine and needs no cache")
+        self.path = place
         self.access = access
-        self.facts: Mapping[str, Any] = read_facts(self.path)
+        self.facts: Mapping[str, Any] = read_facts(self.path, shards=self.remote is None)
         self.fs = float(self.facts["signal"]["fs"])
-        footer = self._file().metadata
-        if footer.num_rows != self.facts["counts"]["records"]:
+        self._n = int(self.facts["counts"]["records"])
+        self._forget()
+        metadata = self._file.metadata.metadata or {}
+        if self._file.metadata.num_rows != self._n and self._n not in json.loads(metadata.get(COUNTED, b"[]")):
             raise StoreError(
-                f"{self.path / TABLE} has {footer.num_rows} rows where {self.facts['counts']['records']} were written; make the store again"
+                f"{self.path / TABLE} has {self._file.metadata.num_rows} rows where {self._n} were written; make the store again"
             )
-        self.split_rule: Mapping[str, Any] = json.loads((footer.metadata or {}).get(b"split", b"{}"))
-        self._n = footer.num_rows
-        self._columns: dict[str, np.ndarray] = {}
-        self._shards: dict[int, Any] = {}
+        self.split_rule: Mapping[str, Any] = json.loads(metadata.get(b"split", b"{}"))
 
     def __len__(self) -> int:
         return self._n
 
     def __repr__(self) -> str:
-        return f"Store({str(self.path)!r}: {self._n} recordings at {self.fs:g} Hz, {self.facts['source']['name']})"
+        where = self.remote.url if self.remote else str(self.path)
+        return f"Store({where!r}: {self._n} recordings at {self.fs:g} Hz, {self.facts['source']['name']})"
+
+    def _forget(self) -> None:
+        """Nothing read yet: what a store begins with, and one that comes out of a pickle."""
+        self._columns: dict[str, np.ndarray] = {}
+        self._codes: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._shards: OrderedDict[int, Any] = OrderedDict()
+        self._groups: OrderedDict[int, pa.Table] = OrderedDict()
+        self._words: pa.Table | None = None
+        self._n_misses = 0
+        self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        state["_shards"], state["_columns"] = {}, {}
-        for name in ("table", "patient_number"):
-            state.pop(name, None)
-        return state
+        read = (
+            "_columns",
+            "_codes",
+            "_shards",
+            "_groups",
+            "_words",
+            "_n_misses",
+            "_lock",
+            "_file",
+            "_group_ends",
+            "table",
+            "patient_number",
+        )
+        return {name: value for name, value in self.__dict__.items() if name not in read}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
 
     # ---------------------------------------------------------------------------------------------------------------- table
 
-    def _file(self):
+    @cached_property
+    def _file(self) -> Any:
+        """The table, open: rows and columns that are read later are those of the moment of opening, whoever puts another in its place."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -74,10 +122,25 @@ class Store:
                 f"{self.path / TABLE} is damaged ({error}); copy the store again, or make it again with `einthoven ingest`"
             ) from error
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the table's columns; no row is read."""
+        return self._file.schema_arrow.names
+
     @cached_property
     def table(self) -> pa.Table:
-        """The whole table, a row per recording (columns: einthoven.store.layout.schema)."""
-        return self._file().read()
+        """The whole table, a row per recording (columns: einthoven.store.layout.schema). With millions of rows: gigabytes; see ``take``."""
+        return self.take(None)
+
+    def take(self, names: Sequence[str] | None) -> pa.Table:
+        """These columns of the table, all rows; None: every column."""
+        file = self._file
+        for name in names or ():
+            if name not in self.names:
+                raise StoreError(f"{self.path} has no column {name!r}; it has {', '.join(self.names)}")
+        with self._lock:  # one reader of a Parquet file at a time
+            table = file.read(columns=None if names is None else list(names))
+        return table.slice(0, self._n)  # behind these: rows of a corpus that is just being appended
 
     def column(self, name: str) -> np.ndarray:
         """One column as NumPy, (row,): numbers with NaN, times with NaT, text as objects with None. Not for nested columns."""
@@ -88,25 +151,36 @@ class Store:
     def _read_column(self, name: str) -> np.ndarray:
         import pyarrow as pa
 
-        file = self._file()
-        if name not in file.schema_arrow.names:
-            raise StoreError(f"{self.path} has no column {name!r}; it has {', '.join(file.schema_arrow.names)}")
-        column = file.read(columns=[name])[name]
-        if pa.types.is_dictionary(column.type):
-            whole = column.unify_dictionaries()
-            words = np.array([*(whole.chunk(0).dictionary.to_pylist() if whole.num_chunks else []), None], dtype=object)
-            return words[
-                np.concatenate([chunk.indices.fill_null(len(words) - 1).to_numpy() for chunk in whole.chunks] or [np.empty(0, np.int32)])
-            ]
-        if pa.types.is_nested(column.type):
+        if name not in self.names:
+            raise StoreError(f"{self.path} has no column {name!r}; it has {', '.join(self.names)}")
+        kind = self._file.schema_arrow.field(name).type
+        if pa.types.is_dictionary(kind):
+            codes, words = self.codes(name)
+            return words[codes]
+        if pa.types.is_nested(kind):
             raise StoreError(
                 f"column {name!r} holds a list for each recording; take it from store.table, or use store.statistics and store.labels"
             )
-        return column.to_numpy()
+        return _numbers(self.take([name])[name])
+
+    def codes(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """A column of text by numbers: (row,) int32, and the words that they mean, of which the last is None. Small and quick where
+        millions of rows hold few words."""
+        import pyarrow as pa
+
+        if name not in self._codes:
+            column = self.take([name])[name]
+            if not pa.types.is_dictionary(column.type):
+                column = column.combine_chunks().dictionary_encode()
+            column = column.unify_dictionaries() if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
+            words = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
+            codes = np.concatenate([_indices(chunk, len(words)) for chunk in column.chunks] or [np.empty(0, np.int32)])
+            self._codes[name] = codes, np.array([*words, None], dtype=object)
+        return self._codes[name]
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean and SD in mV of every stored lead, one recording after the other, and where each recording begins: (n,), (n,), (row + 1,)."""
-        table = self._file().read(columns=["mean", "sd"])
+        table = self.take(["mean", "sd"])
         flat = [
             np.concatenate([chunk.flatten().to_numpy() for chunk in table[name].chunks] or [np.empty(0, np.float32)])
             for name in ("mean", "sd")
@@ -116,21 +190,19 @@ class Store:
 
     def label_sets(self) -> tuple[np.ndarray, list[dict[str, float] | None]]:
         """The different sets of labels, and which of them each recording has: (row,) int64, list of code -> value (None: unlabelled)."""
-        column = self._file().read(columns=["labels"])["labels"].combine_chunks()
+        column = self.take(["labels"])["labels"].combine_chunks()
         keys = column.keys.dictionary_encode()
-        codes, values = keys.indices.to_numpy(), column.items.to_numpy(zero_copy_only=False)
-        offsets, missing = column.offsets.to_numpy().tolist(), column.is_null().to_numpy(zero_copy_only=False).tolist()
-        seen: dict[Any, int] = {}
+        codes, values = keys.indices.to_numpy(), column.items.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+        offsets, missing = column.offsets.to_numpy(), column.is_null().to_numpy(zero_copy_only=False)
+        # bit by bit, since NaN (uncertain) is not equal to itself; ingest sorted the codes
+        which, first = distinct(offsets, codes.astype(np.int32, copy=False), values, apart=missing)
+        names = keys.dictionary.to_pylist()
         sets: list[dict[str, float] | None] = []
-        which = np.empty(self._n, dtype=np.int64)
-        for row, (first, last, none) in enumerate(zip(offsets[:-1], offsets[1:], missing)):
-            # as bytes, since NaN (uncertain) is not equal to itself; ingest sorted the codes
-            key = None if none else (codes[first:last].tobytes(), values[first:last].tobytes())
-            if key not in seen:
-                seen[key] = len(sets)
-                names = (keys.dictionary[code].as_py() for code in codes[first:last].tolist())
-                sets.append(None if none else dict(zip(names, values[first:last].tolist())))
-            which[row] = seen[key]
+        for row in first.tolist():
+            there = slice(offsets[row], offsets[row + 1])
+            sets.append(
+                None if missing[row] else {names[code]: value for code, value in zip(codes[there].tolist(), values[there].tolist())}
+            )
         return which, sets
 
     def labels(self) -> list[dict[str, float] | None]:
@@ -141,20 +213,45 @@ class Store:
     @cached_property
     def patient_number(self) -> np.ndarray:
         """(row,) int64: equal for recordings of one patient of one source; a recording without patient has a number of its own."""
-        patient, source = self.column("patient"), self.column("source")
-        known = np.array([name is not None for name in patient], dtype=bool)
+        patient = self._patients().unify_dictionaries()
+        n_patients = len(patient.chunk(0).dictionary) if patient.num_chunks else 0
+        of_row = np.concatenate([_indices(chunk, n_patients) for chunk in patient.chunks] or [np.empty(0, np.int32)]).astype(np.int64)
+        source, words = self.codes("source")
+        several = len(words) > 2  # sources, and a None
+        if not several and of_row.max(initial=-1) < n_patients:
+            return of_row
+        known = of_row < n_patients
+        key = of_row[known]
+        if several:  # one number names a person of each
+            key = key * len(words) + source[known]
+            _, first, of_key = np.unique(key, return_index=True, return_inverse=True)
+            place = np.empty(len(first), dtype=np.int64)
+            place[np.argsort(first, kind="stable")] = np.arange(len(first))
+            key = place[of_key]
         number = np.empty(self._n, dtype=np.int64)
-        keys: dict[tuple[str, str], int] = {}
-        number[known] = [keys.setdefault(key, len(keys)) for key in zip(source[known], patient[known])]
-        number[~known] = len(keys) + np.arange(np.count_nonzero(~known))
+        number[known] = key
+        number[~known] = key.max(initial=-1) + 1 + np.arange(np.count_nonzero(~known))
         return number
+
+    def _patients(self) -> pa.ChunkedArray:
+        """The column by dictionaries as they lie in the file: a person's name is met once for each piece of the table, not once for each row."""
+        import pyarrow.parquet as pq
+
+        file = pq.ParquetFile(self.path / TABLE, memory_map=True, read_dictionary=["patient"])
+        return file.read(columns=["patient"])["patient"].slice(0, self._n)
 
     def where(self, **values: Any) -> np.ndarray:
         """Row numbers of the recordings whose columns have these values (one, or any of several): ``store.where(split="train")``."""
+        import pyarrow as pa
+
         mask = np.ones(self._n, dtype=bool)
         for name, wanted in values.items():
             some = {wanted} if isinstance(wanted, str) or not isinstance(wanted, Sequence) else set(wanted)
-            mask &= np.array([value in some for value in self.column(name).tolist()], dtype=bool)
+            if name in self.names and pa.types.is_dictionary(self._file.schema_arrow.field(name).type):
+                codes, words = self.codes(name)
+                mask &= np.array([word in some for word in words.tolist()], dtype=bool)[codes]
+            else:
+                mask &= np.array([value in some for value in self.column(name).tolist()], dtype=bool)
         return np.flatnonzero(mask)
 
     # -------------------------------------------------------------------------------------------------------------- signals
@@ -163,14 +260,45 @@ class Store:
         """All counts of a shard, memory-mapped, read-only: (n,) int16."""
         counts = self._shards.get(number)
         if counts is None:
-            counts = self._shards[number] = open_shard(self.path, number)
+            path = self._shard_file(number)
+            counts = self._shards[number] = self._opened(lambda: open_shard(path))
+            self._let_go()
         return counts
+
+    def _opened(self, open_it: Callable[[], Any]) -> Any:
+        """What opens a file; where too many are open, which a store of millions can come to, the ones that were opened first are let go."""
+        if len(self._shards) == _MANY_FILES:
+            _raise_limit()
+        while True:
+            try:
+                return open_it()
+            except (OSError, StoreError) as error:
+                reason = error if isinstance(error, OSError) else error.__cause__
+                if not self._shards or getattr(reason, "errno", None) not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                    raise
+                for _ in range(-(-len(self._shards) // 2)):
+                    self._shards.popitem(last=False)
+
+    def _shard_file(self, number: int) -> Path:
+        return shard_path(self.path, number) if self.remote is None else self.remote.shard(number, self.facts["shards"][number])
+
+    def _let_go(self) -> None:
+        """An open shard of a cache keeps its room on the disk even when it was thrown out: of those, only as many as the cache may hold."""
+        if self.remote is not None:
+            while len(self._shards) > 1 and sum(shard_bytes(self.facts["shards"][n]) for n in self._shards) > self.remote.cache.n_bytes:
+                self._shards.popitem(last=False)
 
     def counts(self, row: int) -> np.ndarray:
         """The stored leads of a recording: (lead, time) int16, read-only."""
-        n_leads, n_samples = len(self.column("leads")[row].split()), int(self.column("n_samples")[row])
+        codes, words = self.codes("leads")
+        n_leads, n_samples = len(words[codes[row]].split()), int(self.column("n_samples")[row])
         shard, offset = int(self.column("shard")[row]), int(self.column("offset")[row])
-        return self.read(shard, offset, n_leads * n_samples).reshape(n_leads, n_samples)
+        n = n_leads * n_samples
+        if self.remote is not None and shard not in self._shards:
+            alone = self.remote.little(shard, self.facts["shards"][shard], offset, n)
+            if alone is not None:
+                return alone.reshape(n_leads, n_samples)
+        return self.read(shard, offset, n).reshape(n_leads, n_samples)
 
     def read(self, shard: int, offset: int, n: int) -> np.ndarray:
         """``n`` counts of a shard from ``offset`` on."""
@@ -182,24 +310,61 @@ class Store:
     def _pread(self, shard: int, offset: int, n: int) -> np.ndarray:
         descriptor = self._shards.get(shard)
         if descriptor is None:
-            descriptor = self._shards[shard] = _Descriptor(os.open(shard_path(self.path, shard), os.O_RDONLY))
+            path = self._shard_file(shard)
+            descriptor = self._shards[shard] = self._opened(lambda: _Descriptor(os.open(path, os.O_RDONLY)))
+            self._let_go()
         data = os.pread(descriptor.number, 2 * n, shard_bytes(offset))
         if len(data) != 2 * n:
             raise StoreError(f"{shard_path(self.path, shard)} ends before count {offset + n}; copy the store again")
         return np.frombuffer(data, dtype="<i2")
 
+    def _entry(self, row: int) -> dict[str, Any]:
+        """What the table says of one recording in words: read with its neighbours, which are kept for a while; who keeps asking for
+        recordings that are far from each other gets those columns into memory, once, where they are not too large for that."""
+        if self._words is not None:
+            return self._words.slice(row, 1).to_pylist()[0]
+        group = int(np.searchsorted(self._group_ends, row, side="right"))
+        with self._lock:
+            rows = self._groups.get(group)
+            if rows is None:
+                self._n_misses += 1
+                rows = self._groups[group] = self._file.read_row_group(group, columns=_OF_A_RECORD, use_threads=False)
+                while len(self._groups) > _GROUPS_KEPT:
+                    self._groups.popitem(last=False)
+            else:
+                self._groups.move_to_end(group)
+        if self._n_misses == _AT_RANDOM and self._size_of(_OF_A_RECORD) <= _WORDS_KEPT:
+            self._words = self.take(_OF_A_RECORD).combine_chunks()
+            self._groups.clear()
+        first = int(self._group_ends[group - 1]) if group else 0
+        return rows.slice(row - first, 1).to_pylist()[0]
+
+    def _size_of(self, names: Sequence[str]) -> int:
+        """Bytes of these columns in the table, about as many as they take in memory."""
+        footer = self._file.metadata
+        wanted = [at for at in range(footer.num_columns) if footer.schema.column(at).path.split(".")[0] in names]
+        return sum(footer.row_group(group).column(at).total_uncompressed_size for group in range(footer.num_row_groups) for at in wanted)
+
+    @cached_property
+    def _group_ends(self) -> np.ndarray:
+        """(group,) the row behind the last one of each piece of the table."""
+        footer = self._file.metadata
+        return np.cumsum([footer.row_group(group).num_rows for group in range(footer.num_row_groups)])
+
     def record(self, row: int) -> Record:
         """A recording with all that the store knows of it, every stored lead in mV."""
         if not -self._n <= row < self._n:
             raise IndexError(f"row {row} of a store with {self._n}")
-        row %= self._n
-        entry = self.table.slice(row, 1).to_pylist()[0]
+        return self._record(row % self._n, self._entry(row % self._n))
+
+    def _record(self, row: int, entry: Mapping[str, Any]) -> Record:
         meta = json.loads(entry["meta"]) if entry["meta"] else {}
         meta |= {name: entry[name] for name in ("age", "sex", "time") if entry[name] is not None}
+        codes, words = self.codes("leads")
         return Record(
-            self.counts(row) * np.float32(entry["microvolt_per_count"] / 1000),
+            self.counts(row) * np.float32(float(self.column("microvolt_per_count")[row]) / 1000),
             self.fs,
-            tuple(entry["leads"].split()),
+            tuple(words[codes[row]].split()),
             entry["record"],
             entry["patient"],
             None if entry["labels"] is None else dict(entry["labels"]),
@@ -210,7 +375,11 @@ class Store:
     def __getitem__(self, row: int) -> dict[str, Any]:
         """A recording in the standard twelve leads: ``ecg (lead=12, time)`` float32 mV, NaN for a lead that is not there; ``fs``,
         ``leads``, ``record``, ``patient``, ``labels``, ``label_system``, ``split``, ``meta``."""
-        record = self.record(row)
+        if not -self._n <= row < self._n:
+            raise IndexError(f"row {row} of a store with {self._n}")
+        row %= self._n
+        entry = self._entry(row)
+        record = self._record(row, entry)
         ecg = np.full((len(TWELVE), record.signal.shape[1]), np.nan, dtype=np.float32)
         for name, lead in zip(record.leads, record.signal):
             if canonical(name) in TWELVE:
@@ -223,9 +392,40 @@ class Store:
             "patient": record.patient,
             "labels": record.labels,
             "label_system": record.label_system,
-            "split": self.column("split")[row],
+            "split": entry["split"],
             "meta": record.meta,
         }
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """A column as NumPy. Numbers that are all there by hand: Arrow's to_numpy imports pandas where it is installed, which takes longer than the rest."""
+    import pyarrow as pa
+
+    if column.null_count or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return column.to_numpy()
+    dtype = np.dtype(column.type.to_pandas_dtype())
+    parts = [np.frombuffer(chunk.buffers()[1], dtype=dtype)[chunk.offset : chunk.offset + len(chunk)] for chunk in column.chunks]
+    return np.concatenate(parts or [np.empty(0, dtype)])
+
+
+def _indices(chunk: Any, missing: int) -> np.ndarray:
+    """Indices of a dictionary array, (row,) int32, ``missing`` where there is none. By hand, since Arrow's fill_null imports pandas where it is installed."""
+    indices = chunk.indices
+    codes = np.frombuffer(indices.buffers()[1], dtype=np.int32)[indices.offset : indices.offset + len(indices)]
+    return np.where(indices.is_valid().to_numpy(zero_copy_only=False), codes, np.int32(missing)) if indices.null_count else codes
+
+
+def _raise_limit() -> None:
+    """Let this process open as many files as it may: an open shard, mapped or not, holds one, and 1,024 is less than some stores have shards."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class _Descriptor:

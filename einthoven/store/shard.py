@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import secrets
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,7 @@ class Job:
     """Shard ``shard`` of the store in ``store``: these recordings, at this rate.
 
     source : a name of einthoven.sources.SOURCES, or an object with ``read`` that can be sent to another process
+    root_is_there : the corpus is a folder that whoever listed it has seen, and every worker must see
     blamed : position in refs -> reason, for files that ended the process that read them
     """
 
@@ -40,6 +42,7 @@ class Job:
     root: Path
     fs: float
     resampling: str = "polyphase"
+    root_is_there: bool = False
     blamed: Mapping[int, str] = field(default_factory=dict)
 
     @property
@@ -90,6 +93,7 @@ def make_shard(job: Job, tick: Callable[[], None] | None = None) -> Made:
     made = finished(job)
     if made is not None:
         return made
+    _refuse_unseen(job)
     source = resolve(job.source)
     rows: list[dict[str, Any]] = []
     rejected: list[tuple[str, str, str]] = []
@@ -115,6 +119,8 @@ def make_shard(job: Job, tick: Callable[[], None] | None = None) -> Made:
             write_header(file, offset)
             file.flush()
             os.fsync(file.fileno())
+        if (made := finished(job)) is not None:  # by a worker that was taken for dead
+            return made
         job.part.unlink(missing_ok=True)  # one of another job, which must not vouch for these bytes
         os.replace(temporary, shard_path(job.store, job.shard))
     finally:
@@ -125,6 +131,15 @@ def make_shard(job: Job, tick: Callable[[], None] | None = None) -> Made:
     _write_part(job, made, rows, rejected)
     job.journal.unlink(missing_ok=True)
     return made
+
+
+def _refuse_unseen(job: Job) -> None:
+    """StoreError on a machine that lacks the folders: else it would reject every recording as not there."""
+    for folder in (job.store / UNFINISHED, *([job.root] if job.root_is_there else [])):
+        if not folder.exists():
+            raise StoreError(
+                f"{folder} is not to be seen on {socket.gethostname()}; corpus and store must lie where every worker sees them, under one name"
+            )
 
 
 def finished(job: Job) -> Made | None:

@@ -15,12 +15,15 @@ import numpy as np
 
 from einthoven import whole
 from einthoven.errors import StoreError
-from einthoven.store.layout import SPLITS, TABLE, read_facts
+from einthoven.store.distinct import distinct
+from einthoven.store.layout import COUNTED, SPLITS, TABLE, local_folder, read_facts
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 STRATEGIES = ("random", "stratified", "fold", "source")
+_OF_A_PATIENT, _OF_A_SIGNAL = ("record", "source", "patient"), ("n_samples", "mean", "sd")
+_NEEDED = {"random": (), "stratified": ("labels",), "fold": ("fold",), "source": ("meta",)}
 _NAMES = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2}
 
 
@@ -46,13 +49,13 @@ def split(
 
     A recording whose patient is not known counts as a patient of its own; copies of one recording stay together (but for the strategy fold). Raises StoreError for what the store cannot give.
     """
-    table = _columns(store)
     if strategy not in STRATEGIES:
         raise StoreError(f"expected a split strategy among {', '.join(STRATEGIES)}; got {strategy!r}")
     share = np.asarray(fractions, dtype=np.float64)
     if share.shape != (3,) or (share < 0).any() or not share.sum() > 0:
         raise StoreError(f"expected three fractions (train, valid, test), none below 0; got {tuple(fractions)}")
     share = share / share.sum()
+    table = _columns(store, [*_OF_A_PATIENT, *_OF_A_SIGNAL, *_NEEDED[strategy]])
     if strategy == "fold":
         part = _by_fold(table, valid_fold, test_fold)
     else:
@@ -79,34 +82,41 @@ def default_split(table: pa.Table) -> tuple[np.ndarray, dict[str, Any]]:
     }
 
 
-def assign(path: Path | str, column: Sequence[str] | np.ndarray, rule: dict[str, Any] | None = None) -> None:
+def assign(path: Path | str, column: Sequence[str | None] | np.ndarray, rule: dict[str, Any] | None = None) -> None:
     """Write a split into a store's table, in the place of the one that is there; the table is replaced in one instant.
 
-    rule : what made it, kept beside it
-    Raises StoreError when the column does not fit, or would put one patient on two sides.
+    column : "train", "valid", "test", or None for a recording that is in no part: nobody trains on it or tests with it
+    rule   : what made it, kept beside it
+
+    Columns that others added to the table stay. Raises StoreError when the split does not fit, or would put one patient on two sides.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = Path(path)
-    read_facts(path)
-    column = np.asarray(column, dtype=str)
+    path = local_folder(path, "split")
+    n_rows = read_facts(path)["counts"]["records"]
+    column = np.array([None if part is None else str(part) for part in column], dtype=object)
     file = pq.ParquetFile(path / TABLE)
-    if column.shape != (file.metadata.num_rows,):
-        raise StoreError(f"expected a split for each of the {file.metadata.num_rows} rows of {path}; got shape {column.shape}")
-    unknown = sorted(set(np.unique(column)) - set(SPLITS))
+    if column.shape != (n_rows,):
+        raise StoreError(f"expected a split for each of the {n_rows} rows of {path}; got shape {column.shape}")
+    unknown = sorted(set(column.tolist()) - {*SPLITS, None})
     if unknown:
         raise StoreError(f"expected {', '.join(SPLITS)} in a split; got {', '.join(map(repr, unknown))}")
-    table = _columns(file.read(columns=["record", "source", "patient"]))
-    _refuse_shared_patients(table, np.select([column == name for name in SPLITS], range(len(SPLITS))))
-    columns = file.schema_arrow.with_metadata({"split": json.dumps(rule or {"strategy": "given"})})
+    table = file.read(columns=list(_OF_A_PATIENT)).slice(0, n_rows)
+    part = np.select([column == name for name in SPLITS], range(len(SPLITS)), default=-1)
+    used = np.flatnonzero(part >= 0)
+    _refuse_shared_patients(table.take(used), part[used])
+    metadata = {name: value for name, value in (file.schema_arrow.metadata or {}).items() if name != COUNTED}
+    columns = file.schema_arrow.with_metadata({**metadata, b"split": json.dumps(rule or {"strategy": "given"}).encode()})
     place = columns.names.index("split")
 
     def write(out: Any) -> None:
         with pq.ParquetWriter(out, columns) as writer:
             first = 0
             for group in range(file.metadata.num_row_groups):
-                rows = file.read_row_group(group)
+                rows = file.read_row_group(group).slice(0, n_rows - first)
+                if not len(rows):  # of a corpus whose appending was interrupted; it is made again when it goes on
+                    break
                 values = pa.array(column[first : first + len(rows)]).cast(columns.field(place).type)
                 writer.write_table(rows.set_column(place, columns.field(place), values).cast(columns), row_group_size=len(rows))
                 first += len(rows)
@@ -125,68 +135,87 @@ class _Patients:
         self.n_records = np.bincount(of_row)
 
 
-def _columns(store: Any) -> Any:
-    return store.table if hasattr(store, "table") else store
+def _columns(store: Any, names: Sequence[str]) -> Any:
+    """Those columns of a store, or of a table, that are there."""
+    if hasattr(store, "column_names"):
+        return store.select([name for name in names if name in store.column_names])
+    return store.take(names)
 
 
-def _keys(table: Any) -> list[str]:
-    """A text for each row, equal for rows of one patient and for no others. No array of NumPy: there one long name makes a million long."""
-    source, patient, record = (table[name].to_pylist() for name in ("source", "patient", "record"))
-    return [f"{s}\0{p}" if p is not None else f"{s}\0\0{r}" for s, p, r in zip(source, patient, record)]
+def _numbered(table: Any) -> tuple[pa.Array, np.ndarray]:
+    """Texts, one for each patient of the table and, where the patient is not known, for each recording; and which is each row's: (row,) int64.
 
-
-def _numbered(keys: list[str]) -> tuple[list[str], np.ndarray]:
-    """The different keys, sorted, and the place of each row's among them: (row,) int64."""
-    different = sorted(set(keys))
-    place = {key: at for at, key in enumerate(different)}
-    return different, np.fromiter((place[key] for key in keys), dtype=np.int64, count=len(keys))
-
-
-def _with_copies(keys: list[str], table: Any) -> list[str]:
-    """The same keys, but a recording of an unknown patient has the key of the recording whose copy it is: a copy that is trained on must not be tested.
-
-    Equal length and equal mean and SD of every lead, to the last bit, are equal samples.
+    All of it in Arrow's memory: as text of Python's, a million names are a hundred megabytes.
     """
-    if not {"n_samples", "mean", "sd"} <= set(table.column_names):
-        return keys
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    zero = pa.scalar("\0", pa.large_string())
+    record, source, patient = (pc.cast(table[name], pa.large_string()) for name in _OF_A_PATIENT)
+    of_patient = pc.binary_join_element_wise(source, patient, zero)
+    of_record = pc.binary_join_element_wise(source, pa.scalar("", pa.large_string()), record, zero)
+    keys = pc.coalesce(of_patient, of_record).combine_chunks().dictionary_encode()
+    return keys.dictionary, keys.indices.to_numpy().astype(np.int64)
+
+
+def signals_of(table: Any) -> np.ndarray:
+    """(row,) int64: equal for recordings that are copies. Equal length and equal mean and SD of every lead, to the last bit, are equal samples."""
     columns = [table[name].combine_chunks() for name in ("mean", "sd")]
-    moments = [column.flatten().to_numpy(zero_copy_only=False) for column in columns]
     ends = np.cumsum(columns[0].value_lengths().to_numpy(zero_copy_only=False))
-    signals = np.empty(len(keys), dtype=np.uint64)
-    for row, (n_samples, first, last) in enumerate(zip(table["n_samples"].to_numpy().tolist(), [0, *ends[:-1].tolist()], ends.tolist())):
-        content = b"".join([n_samples.to_bytes(8, "little"), *(values[first:last].tobytes() for values in moments)])
-        signals[row] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
-    _, of_row, times = np.unique(signals, return_inverse=True, return_counts=True)
-    repeated, unknown = np.flatnonzero(times[of_row] > 1), table["patient"].is_null().to_numpy()
+    moments = [column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False) for column in columns]
+    return distinct(np.concatenate([[0], ends]), *moments, apart=table["n_samples"].to_numpy())[0]
+
+
+def _patients_and_copies(table: Any) -> tuple[pa.Array, np.ndarray]:
+    """As ``_numbered``, but a recording of an unknown patient belongs to the one whose copy it is: a copy of what is trained on must not be tested."""
+    keys, of_row = _numbered(table)
+    if not set(_OF_A_SIGNAL) <= set(table.column_names):
+        return keys, of_row
+    unknown = table["patient"].is_null().to_numpy()
+    if not unknown.any():
+        return keys, of_row
+    signal = signals_of(table)
+    repeated = np.flatnonzero((np.bincount(signal) > 1)[signal])
     copies: dict[int, list[int]] = {}
     for row in repeated.tolist():
-        copies.setdefault(int(of_row[row]), []).append(row)
-    keys = keys.copy()
+        copies.setdefault(int(signal[row]), []).append(row)
+    of_row = of_row.copy()
     for rows in copies.values():
-        first = min(keys[row] for row in [row for row in rows if not unknown[row]] or rows)
-        for row in rows:
-            if unknown[row]:
-                keys[row] = first
-    return keys
+        lost = [row for row in rows if unknown[row]]
+        if lost:
+            named = [row for row in rows if not unknown[row]] or rows
+            of_row[lost] = min((keys[int(of_row[row])].as_py(), int(of_row[row])) for row in named)[1]
+    return keys, of_row
+
+
+def places_by_hash(keys: pa.Array, seed: int) -> np.ndarray:
+    """(key,) float64 in [0, 1): where the hash of (seed, key) puts each."""
+    return _hashes(keys, seed) / 2.0**64
+
+
+def _hashes(keys: pa.Array, seed: int) -> np.ndarray:
+    begin = f"{seed}\0".encode()
+    digests = (hashlib.blake2b(begin + keys[at].as_buffer(), digest_size=8).digest() for at in range(len(keys)))
+    return np.fromiter((int.from_bytes(one, "big") for one in digests), dtype=np.uint64, count=len(keys))
 
 
 def _patients(table: Any, seed: int) -> _Patients:
-    keys, of_row = _numbered(_with_copies(_keys(table), table))
-    hashes = np.array([hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=8).hexdigest() for key in keys])
-    rank = np.empty(len(keys), dtype=np.int64)
-    rank[np.argsort(hashes, kind="stable")] = np.arange(len(keys))
+    keys, of_row = _patients_and_copies(table)
+    there, of_row = np.unique(of_row, return_inverse=True)
+    rank = np.empty(len(there), dtype=np.int64)
+    rank[np.argsort(_hashes(keys.take(there), seed), kind="stable")] = np.arange(len(there))
     return _Patients(rank[of_row])
 
 
 def _refuse_shared_patients(table: Any, part: np.ndarray) -> None:
-    keys, of_row = _numbered(_keys(table))
+    keys, of_row = _numbered(table)
     low, high = np.full(len(keys), 3), np.full(len(keys), -1)
     np.minimum.at(low, of_row, part)
     np.maximum.at(high, of_row, part)
     shared = np.flatnonzero(low != high)
     if len(shared):
         raise StoreError(
-            f"{len(shared)} patients would stand on two sides of the split, for one {keys[shared[0]].split(chr(0))[1]}; split by patient"
+            f"{len(shared)} patients would stand on two sides of the split, for one {keys[int(shared[0])].as_py().split(chr(0))[1]}; split by patient"
         )
 
 
@@ -205,13 +234,15 @@ def _cut(n_records: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def _by_fold(table: Any, valid_fold: Any, test_fold: Any) -> np.ndarray:
-    folds = table["fold"].to_pylist()
-    n_without = sum(fold is None for fold in folds)
+    n_without = table["fold"].null_count
     if n_without:
-        raise StoreError(f"{n_without} of {len(folds)} recordings have no published fold; use strategy random or stratified")
-    known = set(folds)
+        raise StoreError(f"{n_without} of {len(table)} recordings have no published fold; use strategy random or stratified")
+    folds = table["fold"].combine_chunks()
+    folds = folds if hasattr(folds, "dictionary") else folds.dictionary_encode()
+    words = folds.dictionary.to_pylist()
+    known = set(folds.unique().to_pylist())
     if known <= set(_NAMES):
-        part = np.array([_NAMES[fold] for fold in folds])
+        of_word = [_NAMES.get(fold, 0) for fold in words]
     else:
         valid, test = _names(valid_fold), _names(test_fold)
         missing = sorted((valid | test) - known)
@@ -219,7 +250,8 @@ def _by_fold(table: Any, valid_fold: Any, test_fold: Any) -> np.ndarray:
             raise StoreError(
                 f"there is no fold {', '.join(missing)} here; the folds are {', '.join(sorted(known, key=lambda fold: (len(fold), fold)))}"
             )
-        part = np.array([2 if fold in test else 1 if fold in valid else 0 for fold in folds])
+        of_word = [2 if fold in test else 1 if fold in valid else 0 for fold in words]
+    part = np.array(of_word, dtype=np.int64)[folds.indices.to_numpy()]
     _refuse_shared_patients(table, part)
     return part
 

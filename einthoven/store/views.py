@@ -82,7 +82,8 @@ class Segments:
 
         rows = _rows(store, rows)
         n_samples = store.column("n_samples")[rows]
-        plan, self._source_lead, n_stored = _lead_plans(store.column("leads")[rows], self.leads)
+        codes, words = store.codes("leads")
+        plan, self._source_lead, n_stored = _lead_plans(codes[rows], words, self.leads)
         if shown is not None:
             hidden = ~np.isin(self.leads, [canonical(name) for name in shown])
             self._source_lead = np.where(hidden, -1, self._source_lead)
@@ -100,9 +101,8 @@ class Segments:
                 + ", ".join(f"{n} {why}" for why, n in self.left_out.items())
             )
 
-        self.rows = rows[keep]
-        self._plan = plan[keep]
-        self.n_samples = n_samples[keep]
+        kept = slice(None) if keep.all() else keep  # no copies of what may be millions
+        self.rows, self._plan, self.n_samples = rows[kept], plan[kept], n_samples[kept]
         self._shard, self._offset = store.column("shard")[self.rows], store.column("offset")[self.rows]
         self._n_leads = n_stored[self._plan]
         self._microvolt = store.column("microvolt_per_count")[self.rows]
@@ -115,7 +115,8 @@ class Segments:
             n_windows = np.maximum(1, (self.n_samples - self.n_window) // n_stride + 1)
         self._n_stride = n_stride or 0
         self.n_windows = n_windows
-        self._first = np.concatenate([[0], np.cumsum(n_windows)])
+        self._first = np.zeros(len(n_windows) + 1, dtype=np.int64)
+        np.cumsum(n_windows, out=self._first[1:])
         self.classes = None if classes is None else tuple(classes)
         self.extra = dict(extra or {})
         self.label = None if classes is None else targets_of(store, self.rows, tuple(classes))
@@ -401,14 +402,16 @@ def _rows(store: Store, rows: Any) -> np.ndarray:
     return rows
 
 
-def _lead_plans(stored: np.ndarray, wanted: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _lead_plans(codes: np.ndarray, words: np.ndarray, wanted: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which stored lead each wanted one is, -1 where it is none: the plan of each recording (row,), the plans (plan, lead), and how many leads
     are stored (plan,)."""
-    kinds: dict[str, int] = {}
-    plan = np.array([kinds.setdefault(names, len(kinds)) for names in stored], dtype=np.int64)
-    leads = [names.split() for names in kinds]
-    table = [[there.index(lead) if lead in there else -1 for lead in wanted] for there in leads]
-    return plan, np.array(table, dtype=np.int64).reshape(len(kinds), len(wanted)), np.array([len(there) for there in leads], dtype=np.int64)
+    there = np.flatnonzero(np.bincount(codes, minlength=len(words)))
+    place = np.zeros(len(words), dtype=np.int64)
+    place[there] = np.arange(len(there))
+    plan = place[codes]
+    leads = [names.split() for names in words[there]]
+    table = [[names.index(lead) if lead in names else -1 for lead in wanted] for names in leads]
+    return plan, np.array(table, dtype=np.int64).reshape(len(leads), len(wanted)), np.array([len(names) for names in leads], dtype=np.int64)
 
 
 def targets_of(store: Store, rows: np.ndarray, classes: Sequence[LabelClass]) -> np.ndarray:
@@ -416,10 +419,10 @@ def targets_of(store: Store, rows: np.ndarray, classes: Sequence[LabelClass]) ->
     from einthoven.sources.vocabulary import targets
 
     kind, kinds = store.label_sets()
-    system = store.column("label_system")[rows]
-    seen: dict[tuple[int, str | None], int] = {}
-    which = np.array([seen.setdefault(key, len(seen)) for key in zip(kind[rows].tolist(), system)], dtype=np.int64)
-    known = [np.asarray(targets(kinds[number], name, tuple(classes)), dtype=np.float32) for number, name in seen]
+    codes, systems = store.codes("label_system")
+    seen, which = np.unique(kind[rows] * len(systems) + codes[rows], return_inverse=True)
+    pairs = zip(*(part.tolist() for part in np.divmod(seen, len(systems))))
+    known = [np.asarray(targets(kinds[number], systems[code], tuple(classes)), dtype=np.float32) for number, code in pairs]
     return np.stack(known)[which] if known else np.empty((0, len(classes)), dtype=np.float32)
 
 

@@ -15,6 +15,7 @@ from einthoven.store.shard import Job, Made, make_shard
 TRIES = 3
 """Times that a file may end the process that reads it before it is rejected."""
 
+_ENDED = "ended the process that read it, again and again (killed for memory, or a crash in the code that reads it)"
 _LOOK = 0.5  # seconds between two looks at how far the workers are
 
 
@@ -29,28 +30,71 @@ def run_here(jobs: Iterable[Job], tick: Callable[[int], None]) -> Iterator[Made]
         yield make_shard(job, lambda: tick(1))
 
 
-def run_by(executor: Executor, jobs: Iterator[Job], n_at_once: int, tick: Callable[[int], None]) -> Iterator[Made]:
+def run_by(executor: Executor, jobs: Iterator[Job], n_workers: int | None, tick: Callable[[int], None]) -> Iterator[Made]:
     """By an executor that is not ours (dask's, an MPI pool's, …) and that restarts its own workers.
 
-    Raises StoreError when the executor gives up; what is done stays done.
+    n_workers : None: as many as the executor says (``n_workers()``), else as there are cores here
+
+    A job that dask gives up, since workers died while it was theirs, is made again when nothing else runs; a file at which even then
+    workers die is rejected. Raises StoreError when the executor gives up; what is done stays done.
     """
-    under_way: set[Future[Made]] = set()
+    progress = _Progress(tick)
+    under_way: dict[Future[Made], Job] = {}
+    suspects: deque[Job] = deque()
     try:
         while True:
-            while len(under_way) < n_at_once and (job := next(jobs, None)) is not None:
-                under_way.add(executor.submit(make_shard, job))
+            n_at_once = 2 * max(1, n_workers or (executor.n_workers() if hasattr(executor, "n_workers") else available()))
+            while not suspects and len(under_way) < n_at_once and (job := next(jobs, None)) is not None:
+                job.journal.unlink(missing_ok=True)  # one of an earlier run
+                under_way[executor.submit(make_shard, job)] = job
             if not under_way:
-                return
-            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            for future in done:
-                made = future.result()
-                tick(made.n_records + made.n_rejected)
+                if not suspects:
+                    return
+                job = suspects.popleft()
+                made = _alone_by(executor, job)
+                progress.finished(job)
                 yield made
+                continue
+            done, _ = wait(under_way, timeout=_LOOK, return_when=FIRST_COMPLETED)
+            if not done and hasattr(executor, "check"):
+                executor.check()
+            progress.look(under_way.values())
+            for future in done:
+                job = under_way.pop(future)
+                if _killed(future):
+                    suspects.append(job)
+                elif future.cancelled():
+                    raise StoreError("the executor dropped its work; run the same ingest again, it goes on where it was")
+                else:
+                    made = future.result()
+                    progress.finished(job)
+                    yield made
     except BrokenExecutor as error:
         raise StoreError(f"the executor lost its workers ({error}); run the same ingest again, it goes on where it was") from error
     finally:
         for future in under_way:
             future.cancel()
+
+
+def _killed(future: Future[Made]) -> bool:
+    """Whether dask gave this job up; by the name, since dask need not be installed."""
+    return not future.cancelled() and type(future.exception()).__name__ == "KilledWorker"
+
+
+def _alone_by(executor: Executor, job: Job) -> Made:
+    """One job while nothing else runs: where workers die now, the file at which the last one was is to blame."""
+    while True:
+        job.journal.unlink(missing_ok=True)
+        future = executor.submit(make_shard, job)
+        while not wait([future], timeout=_LOOK).done:
+            if hasattr(executor, "check"):
+                executor.check()
+        if not _killed(future):
+            return future.result()
+        position = _position(job)
+        if position is None or position in job.blamed:
+            raise StoreError(f"the workers die before they begin with shard {job.shard} of {job.store}: {future.exception()}")
+        job = replace(job, blamed={**job.blamed, position: _ENDED})
 
 
 def run_in_processes(jobs: Iterator[Job], n_workers: int, tick: Callable[[int], None]) -> Iterator[Made]:
@@ -121,8 +165,7 @@ def _alone(job: Job) -> Made:
                 "processes for ingest die before they begin. A script that calls ingest needs `if __name__ == '__main__':` around "
                 "the call; or give workers=1 to do without processes"
             )
-        reason = f"ended the process that read it, {TRIES} times (killed for memory, or a crash in the code that reads it)"
-        job = replace(job, blamed={**job.blamed, position: reason})
+        job = replace(job, blamed={**job.blamed, position: _ENDED})
 
 
 def _position(job: Job) -> int | None:

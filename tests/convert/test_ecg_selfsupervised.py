@@ -10,9 +10,9 @@ import torch
 from einthoven.convert.ecg_selfsupervised import LEADS, MEAN, STD, convert_checkpoint, from_ecg_selfsupervised, is_ecg_selfsupervised
 from einthoven.convert.ecg_selfsupervised_heads import diagnosis_head
 from einthoven.convert.ecg_selfsupervised_names import legacy_state
-from einthoven.convert.pickle_reader import Inert, Placeholder
 from einthoven.convert.unpickle import read_legacy
 from einthoven.errors import CheckpointError
+from einthoven.io.pickle_reader import Inert, Placeholder
 from einthoven.layers.head import ClassifierHead
 from einthoven.leads import TWELVE
 from einthoven.models import ENCODERS

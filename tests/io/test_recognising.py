@@ -25,29 +25,35 @@ def refused(path, *words: str) -> None:
     assert "\n" not in message and str(path) in message and all(word in message for word in words), message
 
 
-@pytest.mark.parametrize(
-    ("content", "name"),
-    [
-        (b"%PDF-1.7 ...", "PDF"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
-        (bytes(128) + b"DICM" + bytes(20), "DICOM"),
-        (b"0       X X X", "EDF"),
-        (b"ISHNE1.0....", "ISHNE Holter"),
-        (b"<?xml version='1.0'?>\n<!DOCTYPE RestingECG>\n<RestingECG>", "GE MUSE XML"),
-        ("\ufeff<?xml version='1.0' encoding='UTF-16'?><restingecgdata xmlns='x'>".encode("utf-16"), "Philips SierraECG XML"),
-        (b"<?xml version='1.0'?><hl7:AnnotatedECG>", "HL7 aECG XML"),
-        (b"<svg>", "XML of a kind we do not know"),
-        (b"time,I,II\n0,1,2\n", "text"),
-        (b"\x80\x04\x95", "Python pickle"),
-        (bytes(range(128, 160)) * 3, "no kind that we know"),
-    ],
-)
-@pytest.mark.parametrize("suffix", [".bin", ".mat", ".hea"])
-def test_a_file_we_do_not_read_is_named_by_its_content(tmp_path, content, name, suffix):
+BEGINNINGS = [
+    (b"%PDF-1.7 ...", "PDF"),
+    (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
+    (bytes(128) + b"DICM" + bytes(20), "DICOM"),
+    (b"0       X X X", "EDF"),
+    (b"\xffBIOSEMI", "BDF"),
+    (b"ISHNE1.0....", "ISHNE Holter"),
+    (b"<?xml version='1.0'?>\n<!DOCTYPE RestingECG>\n<RestingECG>", "GE MUSE XML"),
+    ("\ufeff<?xml version='1.0' encoding='UTF-16'?><restingecgdata xmlns='x'>".encode("utf-16"), "Philips SierraECG XML"),
+    (b"<?xml version='1.0'?><hl7:AnnotatedECG>", "HL7 aECG XML"),
+    (b"<svg>", "XML of a kind we do not know"),
+    (b"time,I,II\n" + b"".join(b"%.3f,%d,2\n" % (n / 500, n) for n in range(9)), "table"),
+    (b"record,patient,age\nr1,p1,40\nr2,p2,50\n", "text"),
+    (b"# A page\n\nof words, with 2 numbers, 3, 4.\n", "text"),
+    (b"\x80\x04\x95", "Python pickle"),
+    (bytes(range(128, 160)) * 3, "no kind that we know"),
+]
+
+
+@pytest.mark.parametrize(("content", "name"), BEGINNINGS)
+@pytest.mark.parametrize("suffix", [".bin", ".mat", ".hea", ".ecg"])
+def test_a_file_is_named_by_its_content_whatever_its_ending(tmp_path, content, name, suffix):
     path = tmp_path / f"file{suffix}"
     path.write_bytes(content)
-    if suffix == ".hea" and name in ("text", "no kind that we know"):
+    if suffix == ".hea" and name in ("text", "table", "no kind that we know"):
         refused(path)  # a header that cannot be understood
+    elif suffix != ".hea" and name in io.READERS:
+        assert io.recognise(path) == name
+        refused(path)  # it is damaged, and its reader says so
     else:
         refused(path, name)
 
@@ -68,11 +74,26 @@ def test_a_folder_an_empty_and_an_absent_file_are_told_apart(tmp_path):
 
 
 @pytest.mark.data
-def test_real_files_of_other_formats_are_named(data_root):
-    for pattern, name in [("dicom/*.dcm", "DICOM"), ("**/*.[sS][cC][pP]", "SCP-ECG"), ("muse-xml/*.xml", "GE MUSE XML"), ("cardiosoft-xml/*.xml", "CardioSoft"),
-                          ("schiller-xml/*.xml", "Schiller"), ("sph/*.h5", "HDF5"), ("edf/*.edf", "EDF"), ("ishne/*.ecg", "ISHNE"), ("hl7-aecg/*.xml", "HL7")]:  # fmt: skip
-        for path in data_root.glob(pattern):
-            refused(path, name)
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("dicom/*.dcm", "DICOM"),
+        ("scp/*.scp", "SCP-ECG"),
+        ("muse-xml/*.xml", "GE MUSE XML"),
+        ("cardiosoft-xml/*.xml", "GE CardioSoft XML"),
+        ("philips-xml/*orig.xml", "Philips SierraECG XML"),
+        ("schiller-xml/*.xml", "Schiller EDI XML"),
+        ("sph/*.h5", "HDF5"),
+        ("edf/*.edf", "EDF"),
+        ("ishne/*.ecg", "ISHNE Holter"),
+        ("hl7-aecg/*.xml", "HL7 aECG XML"),
+        ("text/apple*.csv", "Apple Watch CSV"),
+        ("text/*.txt", "table"),
+    ],
+)
+def test_real_files_are_named(data_root, pattern, name):
+    found = list(data_root.glob(pattern))
+    assert found and {io.recognise(path) for path in found} == {name}
 
 
 # ---------------------------------------------------------------- MATLAB without a header

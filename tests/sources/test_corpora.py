@@ -203,7 +203,7 @@ def test_a_folder_lists_each_recording_once_and_everything_else_with_its_problem
     (tmp_path / "orphan.dat").write_bytes(bytes(48))
     (tmp_path / "r1.dat").write_bytes(bytes(48))  # the header reads r1.mat
     (tmp_path / "report.pdf").write_bytes(b"%PDF-1.4")
-    (tmp_path / "r1.xml").write_text("<RestingECG/>")
+    (tmp_path / "r1.xml").write_text("<svg/>")
     (tmp_path / ".hidden").write_text("x")
     write(tmp_path / "lost").with_suffix(".mat").unlink()
     refs = list(SOURCES["folder"].records(tmp_path))
@@ -212,7 +212,7 @@ def test_a_folder_lists_each_recording_once_and_everything_else_with_its_problem
     found = problems(refs)
     assert set(found) == {"orphan.dat", "r1.dat", "report.pdf", "r1.xml", "lost.hea"}
     assert "orphan.hea is not there" in found["orphan.dat"] and "does not name" in found["r1.dat"]
-    assert "PDF" in found["report.pdf"] and "GE MUSE XML" in found["r1.xml"] and "lost.mat" in found["lost.hea"]
+    assert "PDF" in found["report.pdf"] and "XML of a kind we do not know" in found["r1.xml"] and "lost.mat" in found["lost.hea"]
     assert len({ref.record for ref in refs}) == len(refs)
 
 

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import json
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
 import pytest
 from fake_corpus import Corpus
 
 from einthoven.errors import StoreError
 from einthoven.store.ingest import ingest
+from einthoven.store.quality_columns import assign_quality
 from einthoven.store.read import Store
-from einthoven.store.where import select
+from einthoven.store.where import _meta_column, select
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +32,15 @@ def store(tmp_path_factory):
         ("fold in ('1', '2')", lambda row: row["fold"] in ("1", "2")),
         ("device == x and n_samples > 5000", lambda row: row["n_samples"] > 5000),
         ("flat != ''", lambda row: row["flat"] != ""),
+        ("fold == 3", lambda row: row["fold"] == "3"),
+        ("fold in (1, 2) and age in (41, 55)", lambda row: row["fold"] in ("1", "2") and row["age"] in (41, 55)),
+        ("fold not in (1, 2)", lambda row: row["fold"] not in ("1", "2")),
+        ("record > rec0020 and record != rec0030", lambda row: row["record"] > "rec0020" and row["record"] != "rec0030"),
+        ("time >= '2021-03-10 09:00'", lambda row: row["time"] >= datetime(2021, 3, 10, 9)),
+        ("patient is None", lambda row: row["patient"] is None),
+        ("labels is not none and patient is not none", lambda row: row["labels"] is not None and row["patient"] is not None),
+        ("not sex == male", lambda row: row["sex"] != "male"),
+        ("n_filled > 0", lambda row: row["n_filled"] > 0),
     ],
 )
 def test_a_condition_chooses_what_a_plain_loop_over_the_table_chooses(store, condition, holds):
@@ -42,8 +57,85 @@ def test_a_condition_chooses_what_a_plain_loop_over_the_table_chooses(store, con
         ("age > female", "cannot be compared"),
         ("__import__('os').system('true')", "expected comparisons"),
         ("age > (3).__class__", "expected a number"),
+        ("age in 3", "cannot be compared"),
+        ("age == (1, 2)", "cannot be compared"),
+        ("time > tomorrow", "cannot be compared"),
+        ("age", "neither true nor false"),
+        ("device", "neither true nor false"),
+        ("labels == x", "several values"),
+        ("age.years > 3", "no years in the column age"),
+        ("quality.ok", "run `einthoven audit"),
+        ("a.b.c > 3", "expected comparisons"),
     ],
 )
 def test_what_is_no_condition_is_refused_and_never_run(store, condition, message):
     with pytest.raises(StoreError, match=message):
         select(store, condition)
+
+
+# ----------------------------------------------------------------------------------------------------------------- quality
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audited")
+    ingest(Corpus(), folder, folder / "store", workers=1)
+    n = len(Store(folder / "store"))
+    noise = np.arange(n, dtype=np.float32)
+    noise[5] = np.nan
+    values = {
+        "ok": [None if row == 7 else row % 3 > 0 for row in range(n)],
+        "flags": ["noise limb" if row % 3 == 0 else "" for row in range(n)],
+        "noise_uv": noise,
+        **{name: np.full(n, np.nan, dtype=np.float32) for name in ("baseline_uv", "mains_uv", "snr_db", "heart_rate")},
+        "is_copy": np.arange(n) % 10 == 9,
+        "copy_of": [f"rec{row:04d}" if row % 10 == 9 else None for row in range(n)],
+    }
+    assign_quality(folder / "store", values)
+    return Store(folder / "store")
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("quality.ok", lambda row: row["quality"]["ok"] is True),
+        ("not quality.ok", lambda row: row["quality"]["ok"] is not True),
+        ("quality.ok == true", lambda row: row["quality"]["ok"] is True),
+        ("quality.ok == False", lambda row: row["quality"]["ok"] is False),
+        ("quality.ok and age >= 50", lambda row: row["quality"]["ok"] is True and row["age"] >= 50),
+        ("quality.noise_uv < 20", lambda row: row["quality"]["noise_uv"] is not None and row["quality"]["noise_uv"] < 20),
+        ("not quality.noise_uv < 20", lambda row: not (row["quality"]["noise_uv"] is not None and row["quality"]["noise_uv"] < 20)),
+        ("quality.copy_of is not None", lambda row: row["quality"]["copy_of"] is not None),
+        ("quality.flags == 'noise limb' or quality.is_copy", lambda row: row["quality"]["flags"] != "" or row["quality"]["is_copy"]),
+    ],
+)
+def test_what_an_audit_wrote_is_named_with_a_dot(audited, condition, holds):
+    expected = [number for number, row in enumerate(audited.table.to_pylist()) if holds(row)]
+    assert 0 < len(expected) < len(audited)
+    assert select(audited, condition).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("quality.okay", "quality has no okay; it has quality.ok"),
+        ("quality", "no value of its own"),
+        ("quality.ok > 1", "cannot be compared"),
+    ],
+)
+def test_a_field_that_an_audit_does_not_write_is_told(audited, condition, message):
+    with pytest.raises(StoreError, match=message):
+        select(audited, condition)
+
+
+def test_fields_of_meta_are_those_that_json_has_whatever_stands_in_their_text():
+    """The regular expression that reads most rows must not be led astray by quotes, braces and keys within texts, nor by keys within keys."""
+    metas = [
+        {"dataset": "a"}, {"dataset": 'x", "dataset": "b"'}, {"report": '"dataset": "c"', "dataset": "d"}, {"inner": {"dataset": "e"}},
+        {"dataset": {"a": 1}}, {"dataset": ["x", "y"]}, {"dataset": 3}, {"dataset": 2.5}, {"dataset": True}, {"dataset": None}, {"other": "dataset"},
+        {"dataset2": "f"}, {"dataset": "{g}"}, {"dataset": "back\\slash"}, {"dataset": "ü\n"}, {},
+    ]  # fmt: skip
+    texts = [json.dumps(meta, sort_keys=True, ensure_ascii=False) for meta in metas] + [None]
+    column = _meta_column(pa.array(texts), "dataset")
+    assert [column.words[code] for code in column.codes] == [*(meta.get("dataset") for meta in metas), None]
+    assert _meta_column(pa.array(texts), "absent") is None

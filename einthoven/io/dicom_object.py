@@ -1,0 +1,121 @@
+"""DICOM objects from files that nobody has checked: pydicom reads them, here stand the bounds and the way its errors are told.
+
+pydicom inflates a deflated object to whatever it promises, parses values when they are asked for, and says what is wrong with them in a dozen
+kinds of exception. Nothing outside this file needs to know that.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from einthoven.errors import FormatError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+MOST_INFLATED = 50
+"""A deflated object may become this many times its size; an ECG becomes two to four."""
+_DAMAGE = (ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError, struct.error)
+"""What pydicom raises over damaged bytes. AttributeError and TypeError are among them, so nothing of ours may stand in such a ``try``."""
+
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_WANTED = [
+    *("SpecificCharacterSet", "SOPClassUID", "Modality", "TimezoneOffsetFromUTC", "AcquisitionDateTime", "ContentDate", "ContentTime"),
+    *("StudyDate", "StudyTime", "AcquisitionDate", "AcquisitionTime", "Manufacturer", "ManufacturerModelName", "PatientID", "PatientBirthDate"),
+    *("PatientSex", "PatientAge", "WaveformSequence", "WaveformAnnotationSequence"),
+]
+
+
+def load(path: Path) -> Dataset:
+    """The elements of an object that an ECG needs; pixels and everything private stay in the file. Raises FormatError."""
+    from pydicom.filereader import dcmread
+
+    _check_inflated(path)
+    try:
+        # A file that has lost its preamble is as good as one that has it; pydicom tells its encoding by the first element.
+        return dcmread(path, stop_before_pixels=True, specific_tags=list(_WANTED), force=True)
+    except (*_DAMAGE, MemoryError, zlib.error) as error:
+        raise damaged(path, "", error) from None
+
+
+def damaged(path: Path, what: str, error: BaseException) -> FormatError:
+    """The error for something in a file that pydicom could not make sense of."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return FormatError(f"{path}: expected a DICOM object; {what + ' is' if what else 'it is'} damaged or truncated ({reason}); export it again.")
+
+
+def _check_inflated(path: Path) -> None:
+    """Refuse a deflated object that would fill the memory."""
+    from pydicom.filereader import read_dataset
+
+    with open(path, "rb") as file:
+        file.seek(132 if file.read(132)[128:] == b"DICM" else 0)
+        if file.read(2) != b"\2\0":
+            return
+        file.seek(-2, 1)
+        try:
+            meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+            syntax = str(meta.get("TransferSyntaxUID", ""))
+        except _DAMAGE as error:
+            raise damaged(path, "its header", error) from None
+        if syntax != _DEFLATED:
+            return
+        data = file.read()
+    most = min(max(MOST_INFLATED * len(data), 1_000_000), 1_000_000_000)
+    try:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        inflater.decompress(data, most)
+    except zlib.error as error:
+        raise damaged(path, "its deflated part", error) from None
+    if not inflater.eof:
+        raise FormatError(
+            f"{path}: its deflated part becomes more than {most} bytes, or is cut short: not an ECG; export it again uncompressed."
+        )
+
+
+def get(item: Dataset, keyword: str, path: Path) -> Any:
+    """The value of an element, None where it is not there or empty. Raises FormatError where it is damaged."""
+    try:
+        value = item.get(keyword)
+    except _DAMAGE as error:
+        raise damaged(path, keyword, error) from None
+    return None if value is None or value == "" else value
+
+
+def items(item: Dataset, keyword: str, path: Path) -> list[Dataset]:
+    """The items of a sequence; none where it is not there. Raises FormatError where it is damaged."""
+    from pydicom.sequence import Sequence
+
+    value = get(item, keyword, path)
+    if value is None:
+        return []
+    if not isinstance(value, Sequence):
+        raise FormatError(f"{path}: expected {keyword} to be a sequence; came {type(value).__name__}; export it again.")
+    return list(value)
+
+
+def text(item: Dataset, keyword: str) -> str:
+    """What an element says, without the space around it; "" where it says nothing or cannot be read: a name is no reason to refuse an ECG."""
+    try:
+        value = item.get(keyword)
+        return "" if value is None else str(value).strip(" \0\r\n\t")
+    except _DAMAGE:
+        return ""
+
+
+def number(item: Dataset, keyword: str, path: Path) -> float | None:
+    """The one finite number that an element holds, None where it is not there or empty. Raises FormatError for anything else."""
+    value = get(item, keyword, path)
+    if value is None:
+        return None
+    try:
+        found = float(value)
+    except _DAMAGE:
+        found = math.nan
+    if not math.isfinite(found):
+        raise FormatError(f"{path}: expected one number as {keyword}; came {str(value)[:40]!r}; export it again.")
+    return found

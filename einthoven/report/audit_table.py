@@ -1,0 +1,45 @@
+"""What an audit found, for the terminal: counts of each kind, then the copies and patients that spoil a test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from einthoven.report.audit import ADVICE
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from einthoven.store.audit import Audit
+
+N_PAIRS = 10
+"""Pairs of copies that are named; ``--out`` lists all."""
+
+
+def audit_table(audit: Audit) -> list[Table]:
+    """A ``rich`` table of kinds by store, and, where there are any, one of pairs and one of patients."""
+    from rich.table import Table
+
+    kinds = Table(title=str(audit), title_justify="left", box=None, pad_edge=False, header_style="dim")
+    kinds.add_column("finding")
+    for store in audit.stores:
+        kinds.add_column(store.name, justify="right")
+    for kind, (title, _) in ADVICE.items():
+        counts = [store.kinds.get(kind, 0) for store in audit.stores]
+        if any(counts):
+            kinds.add_row(title, *(f"{n:,}" if n else "" for n in counts))
+    kinds.add_row("ok", *(f"{store.n_ok:,}" for store in audit.stores), style="bold")
+    tables = [kinds]
+    if audit.twins:
+        names = [store.name for store in audit.stores]
+        pairs = Table(title="Copies", title_justify="left", box=None, pad_edge=False, header_style="dim")
+        for column in ("recording", "is also", "how", "patients", ""):
+            pairs.add_column(column)
+        told = sorted(audit.twins, key=lambda twin: (not twin.across_split, twin.patients != "two"))
+        for twin in told[:N_PAIRS]:
+            first, second = (f"{names[store]}/{record}" for store, record in zip(twin.stores, twin.records))
+            across = "on two sides of a split" if twin.across_split else ""
+            pairs.add_row(first, second, ", ".join(twin.copy.differs) or "exact", twin.patients, across)
+        if len(told) > N_PAIRS:
+            pairs.add_row(f"… and {len(told) - N_PAIRS} more pairs", style="dim")
+        tables.append(pairs)
+    return tables

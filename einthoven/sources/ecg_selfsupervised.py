@@ -1,0 +1,331 @@
+"""Data sets that ecg-selfsupervised prepared: the raw array of all signals, its index, and the table of the recordings.
+
+``memmap.npy`` has no NumPy header in spite of its name; ``memmap_meta.npz`` says where each recording begins and how long it is;
+``df_memmap.pkl``, or the same saved as ``df_memmap.csv``, is the table.
+
+The table is read without executing anything in the pickle. Without a table the signals are read, and nothing else is known of them. The
+rate stands nowhere in the folder but in its name (``ptb_xl_fs100``): 100 Hz unless that says another. A lead that is 0 throughout was not
+recorded: the preparation filled what was missing with zeros. Folds that are counted from 0 become 1 to 10, as PTB-XL's are, so that the
+last two validate and test; a recording that no fold took (it has no label) trains.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import re
+import tokenize
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from einthoven.errors import EinthovenError, FormatError
+from einthoven.io.wfdb_comments import years
+from einthoven.record import Record
+from einthoven.sources.ecg_selfsupervised_names import FINDINGS, ORDER, codes_of, dataset_of
+from einthoven.sources.facts import Facts, RecordRef
+from einthoven.sources.pandas_pickle import read_frame, read_values
+from einthoven.sources.reading import described, existing_root, refuse_problem
+from einthoven.sources.vocabulary import CODE
+
+__all__ = ["FACTS", "ORDER", "read", "records", "tables"]
+
+FACTS = Facts(name="ecg-selfsupervised", url="https://github.com/tmehari/ecg-selfsupervised")
+
+SIGNALS, META = "memmap.npy", "memmap_meta.npz"
+TABLES = ("df_memmap.csv", "df_memmap.pkl", "df.csv", "df.pkl")
+LAYOUT = f"a folder that ecg-selfsupervised prepared, with {META}, {SIGNALS} and {TABLES[1]} (or {TABLES[0]}), or a folder of such folders"
+LABELS = ("label_all", "label_txt", "label")
+_SEX = {"0": "male", "1": "female", "male": "male", "female": "female", "m": "male", "f": "female"}
+_MAX_META = 2**30
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, EOFError, NotImplementedError, RuntimeError),
+    *(ValueError, KeyError, TypeError, OverflowError, SyntaxError),
+)
+"""What NumPy raises for an array or archive that is none."""
+
+
+def records(root: Path | str, *, fs: float | None = None, labels: str | None = None) -> Iterator[RecordRef]:
+    """Every recording, in the order of the signals.
+
+    fs     : of the signals in Hz; None: as the folder's name says (``…_fs100``), else 100
+    labels : the table's column of labels, text or numbers of lbl_itos; None: the first of label_all, label_txt, label
+
+    Raises EinthovenError where the folder is none of these, or its parts do not fit one another.
+    """
+    root = existing_root(root, LAYOUT)
+    folders = _folders(root)
+    if not folders:
+        raise EinthovenError(f"{root}: no {META} in it; expected {LAYOUT}.")
+    for folder in folders:
+        prepared = prepared_signals(folder)
+        rate = fs if fs is not None else _rate_of(folder)
+        if not rate > 0:
+            raise EinthovenError(f"expected a sampling frequency above 0 Hz; got fs={rate}.")
+        table = _table(folder)
+        columns, index = table if table is not None else ({}, list(range(len(prepared.start))))
+        if len(index) != len(prepared.start):
+            raise EinthovenError(
+                f"{folder}: its table has {len(index)} rows where {META} has {len(prepared.start)} recordings; they are not of one run."
+            )
+        places = columns.get("data", list(range(len(index))))
+        if sorted(place for place in places if isinstance(place, int)) != list(range(len(index))):
+            raise EinthovenError(
+                f"{folder}: expected the column data to number the recordings of {META}; save df_memmap, not df, as the table."
+            )
+        names = _names(columns, index, folder if len(folders) > 1 else None)
+        found, system = _labels(folder, columns, labels)
+        folds = _folds(folder, columns, len(index))
+        for row in np.argsort(np.asarray(places, dtype=np.int64)).tolist():
+            place = int(places[row])
+            yield RecordRef(
+                path=folder / prepared.files[prepared.file[place]],
+                record=names[row],
+                patient=_text(columns, "patient_id", row),
+                labels=found[row],
+                label_system=system if found[row] is not None else None,
+                fold=folds[row],
+                meta={**_meta(columns, row), "prepared": {"row": place, "fs": float(rate)}},
+            )
+
+
+def tables(root: Path) -> list[Path]:
+    """The tables of every folder."""
+    return [folder / name for folder in _folders(root) for name in (*TABLES, META) if (folder / name).is_file()]
+
+
+def read(ref: RecordRef) -> Record:
+    """A recording in mV. Raises FormatError where the raw array is shorter than its table says."""
+    refuse_problem(ref)
+    told = ref.meta["prepared"]
+    prepared = prepared_signals(ref.path.parent)
+    signal = prepared.signal(int(told["row"]))
+    record = Record(signal, told["fs"], ORDER[: len(signal)], ref.record)
+    return described(record, ref)
+
+
+# ---------------------------------------------------------------------------------------------------------------- signals
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Where the recordings of a folder lie: each in ``files[file]``, ``length`` rows from ``start`` on."""
+
+    folder: Path
+    files: tuple[str, ...]
+    shape: tuple[tuple[int, int], ...]
+    file: np.ndarray
+    start: np.ndarray
+    length: np.ndarray
+
+    def rows(self, place: int) -> np.ndarray:
+        """(time, lead) float32 as it was stored."""
+        number = int(self.file[place])
+        path, (_, n_channels) = self.folder / self.files[number], self.shape[number]
+        begin, n = int(self.start[place]), int(self.length[place])
+        values = np.fromfile(path, dtype="<f4", count=n * n_channels, offset=4 * begin * n_channels)
+        if len(values) != n * n_channels:
+            raise FormatError(f"{path}: ends before recording {place}; copy it again.")
+        return values.reshape(n, n_channels)
+
+    def signal(self, place: int) -> np.ndarray:
+        """(lead, time) mV; NaN for a lead that was not recorded."""
+        signal = self.rows(place).T.copy()
+        signal[~signal.any(axis=1)] = np.nan
+        return signal
+
+
+def prepared_signals(folder: Path) -> Prepared:
+    """What ``memmap_meta.npz`` says, compared with the files. Raises EinthovenError where they do not fit one another."""
+    path = folder / META
+    try:
+        return _prepared(folder, path.stat().st_mtime_ns)
+    except OSError as error:
+        raise EinthovenError(f"{path}: cannot be read ({error.strerror or error}); copy it again.") from error
+
+
+@lru_cache(maxsize=16)
+def _prepared(folder: Path, _changed: int) -> Prepared:
+    path = folder / META
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _MAX_META:
+                raise EinthovenError(f"{path}: unfolds to more than {_MAX_META} bytes; refused.")
+        with np.load(path, allow_pickle=False) as file:  # its "dtype" is a pickled object, which is not touched: it is float32
+            start, length, number = (np.asarray(file[name], dtype=np.int64) for name in ("start", "length", "file_idx"))
+            shape = np.asarray(file["shape"], dtype=np.int64)
+            try:
+                names = [PurePosixPath(str(name)).name for name in file["filenames"].tolist()]
+            except ValueError:  # objects
+                names = []
+    except _DAMAGED as error:
+        raise EinthovenError(f"{path}: expected start, length, shape and file_idx of ecg-selfsupervised's signals ({error}).") from None
+    shape = shape.reshape(1, 2) if shape.shape == (2,) else shape
+    if shape.ndim != 2 or shape.shape[1] != 2 or not (start.shape == length.shape == number.shape) or start.ndim != 1:
+        raise EinthovenError(
+            f"{path}: start {start.shape}, length {length.shape}, file_idx {number.shape} and shape {shape.shape} do not fit one another."
+        )
+    if len(names) != len(shape):
+        names = [SIGNALS] if len(shape) == 1 else [f"memmap_{at}.npy" for at in range(len(shape))]
+    for name, (n_rows, n_channels) in zip(names, shape.tolist()):
+        there = (folder / name).stat().st_size if (folder / name).is_file() else -1
+        if not 1 <= n_channels <= len(ORDER) or n_rows < 0 or there != 4 * n_rows * n_channels:
+            has = f"has {there} bytes" if there >= 0 else "is not there"
+            raise EinthovenError(
+                f"{folder / name}: {has} where {META} gives {n_rows} rows of {n_channels} leads in float32; copy the folder again."
+            )
+    bad = (number < 0) | (number >= len(shape)) | (start < 0) | (length < 1)
+    bad |= start + length > shape[np.where(bad, 0, number), 0]
+    if bad.any():
+        raise EinthovenError(f"{path}: puts recording {int(np.argmax(bad))} outside of its file; copy the folder again.")
+    return Prepared(folder, tuple(names), tuple((int(a), int(b)) for a, b in shape), number, start, length)
+
+
+def _folders(root: Path) -> list[Path]:
+    if (root / META).is_file():
+        return [root]
+    return sorted(path for path in root.iterdir() if (path / META).is_file()) if root.is_dir() else []
+
+
+def _rate_of(folder: Path) -> float:
+    found = re.search(r"_fs(\d+)$", folder.name)
+    return float(found[1]) if found else 100.0
+
+
+# ------------------------------------------------------------------------------------------------------------------ table
+
+
+def _table(folder: Path) -> tuple[dict[str, list[Any]], list[Any]] | None:
+    path = next((folder / name for name in TABLES[:2] if (folder / name).is_file()), None)
+    if path is None:
+        return None
+    if path.suffix == ".pkl":
+        return read_frame(path)
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            header, *lines = list(csv.reader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise EinthovenError(f"{path}: cannot be read as CSV ({error}).") from error
+    if any(len(line) != len(header) for line in lines):
+        raise EinthovenError(f"{path}: its rows have another number of cells than its header.")
+    columns = {name: [_value(line[at]) for line in lines] for at, name in enumerate(header)}
+    index = columns.pop(header[0]) if header[0] in ("", "ecg_id", "index") else list(range(len(lines)))
+    return columns, index
+
+
+def _value(text: str) -> Any:
+    """A cell as the value that it was: a list, a dict or a number as Python or JSON writes it, else the text."""
+    if text[:1] in "[{" and text:
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return text
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text or None
+
+
+def _names(columns: Mapping[str, list[Any]], index: list[Any], folder: Path | None) -> list[str]:
+    originals = columns.get("data_original")
+    names = [PurePosixPath(str(name)).stem for name in originals] if originals is not None else [str(number) for number in index]
+    if max(Counter(names).values(), default=0) > 1:
+        names = [str(number) for number in index] if len(set(map(str, index))) == len(index) else [str(at) for at in range(len(index))]
+    return [f"{folder.name}/{name}" for name in names] if folder is not None else names
+
+
+def _text(columns: Mapping[str, list[Any]], name: str, row: int) -> str | None:
+    value = columns[name][row] if name in columns else None
+    if value is None or value != value:
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _meta(columns: Mapping[str, list[Any]], row: int) -> dict[str, Any]:
+    meta: dict[str, Any] = {}
+    if (age := years(_text(columns, "age", row) or "")) is not None:
+        meta["age"] = age
+    if sex := _SEX.get((_text(columns, "sex", row) or "").lower()):
+        meta["sex"] = sex
+    if dataset := _text(columns, "dataset", row):
+        meta["dataset"] = dataset_of(dataset)
+    return meta
+
+
+def _folds(folder: Path, columns: Mapping[str, list[Any]], n_rows: int) -> list[str | None]:
+    folds = columns.get("strat_fold")
+    if folds is None:
+        return [None] * n_rows
+    try:
+        numbers = [int(fold) for fold in folds]
+    except (ValueError, TypeError, OverflowError):
+        raise EinthovenError(f"{folder}: expected numbers in its table's column strat_fold.") from None
+    first = min((fold for fold in numbers if fold >= 0), default=1)
+    return [str(max(fold + (1 if first == 0 else 0), 1)) for fold in numbers]
+
+
+def _labels(folder: Path, columns: Mapping[str, list[Any]], wanted: str | None) -> tuple[list[dict[str, float] | None], str]:
+    """The labels of every row, and their vocabulary."""
+    n_rows = max(map(len, columns.values()), default=len(prepared_signals(folder).start))
+    name = wanted or next((name for name in LABELS if name in columns), None)
+    if name is None:
+        return [None] * n_rows, ""
+    if name not in columns:
+        raise EinthovenError(f"{folder}: its table has no column {name}; it has {', '.join(columns)}.")
+    cells = columns[name]
+    if any(isinstance(one, int) for cell in cells for one in _list(cell)):
+        names = _names_of_labels(folder, name)
+        try:
+            cells = [[names[int(one)] for one in _list(cell)] for cell in cells]
+        except (IndexError, ValueError):
+            raise EinthovenError(f"{folder}: its column {name} numbers more labels than lbl_itos names ({len(names)}).") from None
+    codes = [[str(one) for one in _list(cell)] for cell in cells]
+    return _vocabulary(codes, str((columns.get("dataset") or [""])[0]))
+
+
+def _list(cell: Any) -> Sequence[Any]:
+    return cell if isinstance(cell, list) else []
+
+
+def _names_of_labels(folder: Path, column: str) -> list[str]:
+    for name in ("lbl_itos.pkl", "lbl_itos.npy"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        if path.suffix == ".pkl":
+            found = read_values(path)
+        else:
+            try:
+                found = np.load(path, allow_pickle=False).tolist()
+            except (OSError, *_DAMAGED) as error:
+                raise EinthovenError(f"{path}: cannot be read as an array of names ({error}).") from error
+        if isinstance(found, dict):
+            key = next(
+                (
+                    key
+                    for key in (column, column.removesuffix("_numeric").removesuffix("_filtered"), column.removeprefix("label_"), "all")
+                    if key in found
+                ),
+                "",
+            )
+            found = found.get(key)
+        if isinstance(found, list):
+            return [str(one) for one in found]
+    raise EinthovenError(f"{folder}: its column {column} numbers labels, and no lbl_itos names them.")
+
+
+def _vocabulary(codes: list[list[str]], dataset: str) -> tuple[list[dict[str, float] | None], str]:
+    """Names of labels as codes of the vocabulary that the data set's own source gives."""
+    code_of, system = codes_of({name for one in codes for name in one}, dataset)
+    if system == CODE:  # the gold standard says yes or no for each of the six
+        return [{code: float(name in one) for name, code in FINDINGS.items()} for one in codes], CODE
+    return [dict.fromkeys((code_of[name] for name in one), 1.0) if one else None for one in codes], system
