@@ -9,8 +9,12 @@ from typing import Any
 
 from einthoven.errors import FormatError
 from einthoven.io import (
+    aecg,
+    aecg_write,
     apple,
     cardiosoft,
+    dicom,
+    dicom_write,
     edf,
     edf_write,
     hdf5,
@@ -41,6 +45,8 @@ READERS: dict[str, Callable[..., Record]] = {
     "GE CardioSoft XML": cardiosoft.read,
     "Philips SierraECG XML": philips.read,
     "Schiller EDI XML": schiller.read,
+    "HL7 aECG XML": aecg.read,
+    "DICOM": dicom.read,
     "SCP-ECG": scp.read,
     "ISHNE Holter": ishne.read,
     "EDF": edf.read,
@@ -57,6 +63,8 @@ READERS: dict[str, Callable[..., Record]] = {
 WRITERS: dict[str, Callable[[Record, Path], None]] = {
     "WFDB": wfdb_write.write,
     "EDF": edf_write.write,
+    "DICOM": dicom_write.write,
+    "HL7 aECG XML": aecg_write.write,
     "table": table_write.write,
 }
 """Format -> writer: ``write(record, path)``. Raises FormatError where the format cannot hold the record."""

@@ -7,10 +7,9 @@ A ``series`` is a recording; its ``sequenceSet``s are pieces of it, each a seque
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -23,6 +22,7 @@ from einthoven.io.cut import cut, unique_names, with_limb_leads
 from einthoven.io.pieces import Piece, together
 from einthoven.io.stamp import moment
 from einthoven.io.units import in_millivolt
+from einthoven.io.xml_leads import numbers_in
 from einthoven.io.xml_tree import as_number, read_tree
 from einthoven.leads import TWELVE, canonical
 from einthoven.record import Record
@@ -67,7 +67,7 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
     zero = min((part.begin for part in sets if part.begin is not None), default=None)
     pieces = [
         Piece(name, part.start + ((part.begin - zero).total_seconds() if part.begin is not None and zero is not None else 0.0), lead)
-        for part in sorted(sets, key=lambda part: sets.index(part))
+        for part in sets
         for name, lead in part.leads.items()
     ]
     signal, names = together(pieces, longest.fs, path)
@@ -111,7 +111,9 @@ def _set(path: Path, element: Element) -> _Set | None:
     if len(lengths) > 1:
         raise FormatError(f"{path}: expected leads of one length in a sequence set; came {sorted(lengths)} samples; export it again.")
     if fs is None:
-        raise FormatError(f"{path}: expected the times of a sequence set (TIME_ABSOLUTE or TIME_RELATIVE); came none: its rate is not known.")
+        raise FormatError(
+            f"{path}: expected the times of a sequence set (TIME_ABSOLUTE or TIME_RELATIVE); came none: its rate is not known."
+        )
     names = unique_names(names)
     empty = np.full(lengths.pop(), np.nan, dtype=np.float32)
     leads = {name: row if row.size else empty for name, (row, _) in zip(names, rows)}
@@ -128,7 +130,9 @@ def _times(path: Path, value: Element) -> tuple[datetime | None, float, float]:
     except InvalidOperation:
         step = Decimal(0)
     if unit not in _SECONDS or not step.is_finite() or not 0 < 1 / max(float(step), 1e-99) / _SECONDS[unit] <= 1e6 or step <= 0:
-        raise FormatError(f"{path}: expected the time between two samples in s, ms or us; came {text[:40]!r} {unit[:10]!r}; export it again.")
+        raise FormatError(
+            f"{path}: expected the time between two samples in s, ms or us; came {text[:40]!r} {unit[:10]!r}; export it again."
+        )
     fs = rate(step, unit)
     if head is None:
         return None, 0.0, fs
@@ -157,7 +161,9 @@ def _lead_name(code: Element) -> str:
     stated = code.get("code", "")
     name = canonical(re.sub(r"^.*_LEAD_", "", stated))
     shown = canonical(code.get("displayName", ""))
-    return shown if name not in TWELVE and shown in TWELVE else name or shown
+    if name not in TWELVE and (shown in TWELVE or code.get("codeSystemName") == "Einthoven"):
+        return shown
+    return name or shown
 
 
 def _samples(path: Path, name: str, value: Element) -> tuple[np.ndarray, str | None]:
@@ -170,30 +176,21 @@ def _samples(path: Path, name: str, value: Element) -> tuple[np.ndarray, str | N
     if not kind.startswith("SLIST"):
         raise FormatError(f"{path}: expected the samples of {name} as SLIST_PQ; came {kind[:40] or 'none'}; export it again.")
     try:
-        counts = _numbers(text)
+        counts = numbers_in(text, " ")
     except ValueError:
-        raise FormatError(f"{path}: expected numbers separated by spaces as the digits of {name}; came something else; export it again.") from None
+        raise FormatError(
+            f"{path}: expected numbers separated by spaces as the digits of {name}; came something else; export it again."
+        ) from None
     (scale, scale_unit), (origin, origin_unit) = _quantity(value, "scale"), _quantity(value, "origin")
     gain = in_millivolt(scale_unit)
     if name in TWELVE and (gain is None or not scale):
-        raise FormatError(f"{path}: expected lead {name} in uV, mV or V per digit; came {scale} {scale_unit[:20]!r}: its amplitude is not known.")
+        raise FormatError(
+            f"{path}: expected lead {name} in uV, mV or V per digit; came {scale} {scale_unit[:20]!r}: its amplitude is not known."
+        )
     offset = origin * (in_millivolt(origin_unit) or gain or 1.0) if origin is not None else 0.0
     signal = counts * ((1.0 if scale is None else scale) * (gain or 1.0)) + offset
     with np.errstate(over="ignore"):
         return signal.astype(np.float32), None if gain is not None else scale_unit or "counts"
-
-
-def _numbers(text: str) -> np.ndarray:
-    """Numbers between white space, without an object for each of them. Raises ValueError where something else stands there."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # all that NumPy says where it stops at a text that is no number
-        try:
-            counts = np.fromstring(text, dtype=np.float64, sep=" ")
-        except DeprecationWarning as warning:
-            raise ValueError(str(warning)) from None
-    if np.isinf(counts).any():
-        raise ValueError("an infinite number")
-    return counts
 
 
 def _quantity(value: Element, tag: str) -> tuple[float | None, str]:

@@ -96,7 +96,7 @@ def _of_recording(parent: Element) -> Iterator[Element]:
     """The annotations below one that are not of a beat, a wave or a lead, in their order."""
     for annotation in parent.iterfind("component/annotation"):
         code = _attribute(annotation, "code", "code") or ""
-        if code.startswith(_PLACES) or annotation.find("support/supportingROI/component/boundary/code[@code]") is not None and _is_of_lead(annotation):
+        if code.startswith(_PLACES) or _is_of_lead(annotation):
             continue
         yield annotation
         yield from _of_recording(annotation)

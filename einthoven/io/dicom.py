@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,7 +39,22 @@ STORAGE = {
 """SOP classes that are read."""
 
 LEAD_CODES = {
-    **{1: "I", 2: "II", 3: "V1", 4: "V2", 5: "V3", 6: "V4", 7: "V5", 8: "V6", 9: "V7", 11: "V3R", 12: "V4R", 13: "V5R", 14: "V6R", 15: "V7R"},
+    **{
+        1: "I",
+        2: "II",
+        3: "V1",
+        4: "V2",
+        5: "V3",
+        6: "V4",
+        7: "V5",
+        8: "V6",
+        9: "V7",
+        11: "V3R",
+        12: "V4R",
+        13: "V5R",
+        14: "V6R",
+        15: "V7R",
+    },
     **{16: "X", 17: "Y", 18: "Z", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF", 66: "V8", 67: "V9"},
 }
 """Number of a lead in SCP-ECG (``5.6.3-9-61``) and, the same, in ISO/IEEE 11073-10102 (``2:61``)."""
@@ -100,7 +115,9 @@ def _check_storage(path: Path, content: Dataset) -> None:
     if uid in STORAGE:
         return
     if not uid:
-        raise FormatError(f"{path}: expected a DICOM ECG; this is no DICOM object, or one that does not say its SOP class; export it again.")
+        raise FormatError(
+            f"{path}: expected a DICOM ECG; this is no DICOM object, or one that does not say its SOP class; export it again."
+        )
     name = UID(uid).name
     hint = " its ECG channels only accompany pressures;" if "Hemodynamic" in name else ""
     raise FormatError(f"{path}: expected a 12-lead, general or ambulatory ECG; this DICOM object is {name};{hint} export the ECG itself.")
@@ -170,7 +187,9 @@ def _counts(path: Path, group: _Group, is_little_endian: bool) -> tuple[np.ndarr
         )
     bits = number(group.item, "WaveformBitsAllocated", path)
     if kind not in _SAMPLES or bits != 8 * int(_SAMPLES[kind][1]):
-        raise FormatError(f"{path}: expected samples SB, UB, SS, US, SL or UL of 8, 16 or 32 bits; came {kind or 'none'} of {bits or 0:g} bits.")
+        raise FormatError(
+            f"{path}: expected samples SB, UB, SS, US, SL or UL of 8, 16 or 32 bits; came {kind or 'none'} of {bits or 0:g} bits."
+        )
     dtype = np.dtype(_SAMPLES[kind]).newbyteorder("<" if is_little_endian else ">")
     data = get(group.item, "WaveformData", path) or b""
     n_bytes = group.n_samples * len(group.channels) * dtype.itemsize
@@ -201,7 +220,9 @@ def _lead_name(path: Path, channel: Dataset) -> str:
     tail = code.removeprefix("5.6.3-9-") if system == "SCPECG" else code.removeprefix("2:") if system == "MDC" else ""
     coded = LEAD_CODES.get(int(tail)) if tail.isdecimal() and len(tail) < 6 else None
     if coded is not None and stated in TWELVE and stated != coded:
-        raise FormatError(f"{path}: a channel has the code of lead {coded} ({code}) and is called {meaning or label}; which is true? Mend it.")
+        raise FormatError(
+            f"{path}: a channel has the code of lead {coded} ({code}) and is called {meaning or label}; which is true? Mend it."
+        )
     return coded or stated
 
 

@@ -25,7 +25,16 @@ _DAMAGE = (ArithmeticError, AttributeError, EOFError, LookupError, NotImplemente
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _WANTED = [
     *("SpecificCharacterSet", "SOPClassUID", "Modality", "TimezoneOffsetFromUTC", "AcquisitionDateTime", "ContentDate", "ContentTime"),
-    *("StudyDate", "StudyTime", "AcquisitionDate", "AcquisitionTime", "Manufacturer", "ManufacturerModelName", "PatientID", "PatientBirthDate"),
+    *(
+        "StudyDate",
+        "StudyTime",
+        "AcquisitionDate",
+        "AcquisitionTime",
+        "Manufacturer",
+        "ManufacturerModelName",
+        "PatientID",
+        "PatientBirthDate",
+    ),
     *("PatientSex", "PatientAge", "WaveformSequence", "WaveformAnnotationSequence"),
 ]
 
@@ -45,7 +54,9 @@ def load(path: Path) -> Dataset:
 def damaged(path: Path, what: str, error: BaseException) -> FormatError:
     """The error for something in a file that pydicom could not make sense of."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return FormatError(f"{path}: expected a DICOM object; {what + ' is' if what else 'it is'} damaged or truncated ({reason}); export it again.")
+    return FormatError(
+        f"{path}: expected a DICOM object; {what + ' is' if what else 'it is'} damaged or truncated ({reason}); export it again."
+    )
 
 
 def _check_inflated(path: Path) -> None:

@@ -198,7 +198,11 @@ def _channel(number: int, name: str, step: float) -> Dataset:
     channel = Dataset()
     known = name in _CODES
     channel.WaveformChannelNumber, channel.ChannelLabel = number, _short(name, 16)
-    lead = _code(f"5.6.3-9-{_CODES[name]}", "SCPECG", f"Lead {name}", "1.3") if known else _code(_short(name, 16), "99EINTHOVEN", _short(name, 64))
+    lead = (
+        _code(f"5.6.3-9-{_CODES[name]}", "SCPECG", f"Lead {name}", "1.3")
+        if known
+        else _code(_short(name, 16), "99EINTHOVEN", _short(name, 64))
+    )
     channel.ChannelSourceSequence = [lead]
     channel.ChannelSensitivity = f"{step * 1000:.10g}"
     channel.ChannelSensitivityUnitsSequence = [_code("uV", "UCUM", "microvolt", "1.4")]

@@ -40,8 +40,9 @@ from einthoven.store.finish import (
     write_table,
 )
 from einthoven.store.layout import COUNTED, REJECTED, SPLITS, TABLE, UNFINISHED, parts_of, schema
+from einthoven.store.patients import numbered, numbered_with_copies, places_by_hash, signals_of
 from einthoven.store.shard import Made
-from einthoven.store.split import _numbered, _patients_and_copies, default_split, places_by_hash, signals_of
+from einthoven.store.split import default_split
 from einthoven.store.split import split as divide
 
 if TYPE_CHECKING:
@@ -229,10 +230,10 @@ def continue_split(ids: pa.Table, there: pa.Array, rule: Mapping[str, Any], reci
     n_old = len(there)
     new = ids.slice(n_old)
     old_part = np.array([SPLITS.index(name) if name in SPLITS else -1 for name in there.to_pylist()], dtype=np.int64)
-    old_keys, old_of_row = _numbered(ids.slice(0, n_old))
+    old_keys, old_of_row = numbered(ids.slice(0, n_old))
     of_old_key = np.full(len(old_keys), -1, dtype=np.int64)
     of_old_key[old_of_row] = old_part
-    keys, of_row = _patients_and_copies(new)
+    keys, of_row = numbered_with_copies(new)
     known = pc.index_in(keys, value_set=pa.array(old_keys)).fill_null(-1).to_numpy(zero_copy_only=False)
     of_key = np.where(known >= 0, of_old_key[known], -1)
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +16,13 @@ from einthoven.errors import StoreError
 from einthoven.leads import TWELVE, canonical
 from einthoven.record import Record
 from einthoven.store.distinct import distinct
-from einthoven.store.layout import COUNTED, TABLE, open_shard, read_facts, shard_bytes, shard_path, store_location
+from einthoven.store.layout import COUNTED, TABLE, read_facts, store_location
+from einthoven.store.shards import Shards
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ACCESS = ("mmap", "pread")
-
 _OF_A_RECORD = ["record", "patient", "labels", "label_system", "age", "sex", "time", "split", "meta"]
-_MANY_FILES = 200  # open shards; macOS allows a process 256 files unless it asks for more
 _GROUPS_KEPT = 16  # pieces of the table that stay in memory for reading records one by one
 _AT_RANDOM = 256  # pieces read for single records, after which these columns are read as a whole,
 _WORDS_KEPT = 1_000_000_000  # unless they have more bytes than this
@@ -46,8 +41,6 @@ class Store:
     """
 
     def __init__(self, path: Path | str, access: str = "mmap", cache: Any = None):
-        if access not in ACCESS:
-            raise StoreError(f"expected access as one of {', '.join(ACCESS)}; got {access!r}")
         place = store_location(path)
         self.remote: Any = None
         if isinstance(place, str):
@@ -58,8 +51,8 @@ class Store:
         elif cache is not None:
             raise StoreError(f"{place} is a folder of this machine and needs no cache")
         self.path = place
-        self.access = access
         self.facts: Mapping[str, Any] = read_facts(self.path, shards=self.remote is None)
+        self.shards = Shards(self.path, self.facts["shards"], access, self.remote)
         self.fs = float(self.facts["signal"]["fs"])
         self._n = int(self.facts["counts"]["records"])
         self._forget()
@@ -81,7 +74,6 @@ class Store:
         """Nothing read yet: what a store begins with, and one that comes out of a pickle."""
         self._columns: dict[str, np.ndarray] = {}
         self._codes: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self._shards: OrderedDict[int, Any] = OrderedDict()
         self._groups: OrderedDict[int, pa.Table] = OrderedDict()
         self._words: pa.Table | None = None
         self._n_misses = 0
@@ -91,7 +83,6 @@ class Store:
         read = (
             "_columns",
             "_codes",
-            "_shards",
             "_groups",
             "_words",
             "_n_misses",
@@ -256,67 +247,20 @@ class Store:
 
     # -------------------------------------------------------------------------------------------------------------- signals
 
-    def shard(self, number: int) -> np.ndarray:
-        """All counts of a shard, memory-mapped, read-only: (n,) int16."""
-        counts = self._shards.get(number)
-        if counts is None:
-            path = self._shard_file(number)
-            counts = self._shards[number] = self._opened(lambda: open_shard(path))
-            self._let_go()
-        return counts
-
-    def _opened(self, open_it: Callable[[], Any]) -> Any:
-        """What opens a file; where too many are open, which a store of millions can come to, the ones that were opened first are let go."""
-        if len(self._shards) == _MANY_FILES:
-            _raise_limit()
-        while True:
-            try:
-                return open_it()
-            except (OSError, StoreError) as error:
-                reason = error if isinstance(error, OSError) else error.__cause__
-                if not self._shards or getattr(reason, "errno", None) not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-                    raise
-                for _ in range(-(-len(self._shards) // 2)):
-                    self._shards.popitem(last=False)
-
-    def _shard_file(self, number: int) -> Path:
-        return shard_path(self.path, number) if self.remote is None else self.remote.shard(number, self.facts["shards"][number])
-
-    def _let_go(self) -> None:
-        """An open shard of a cache keeps its room on the disk even when it was thrown out: of those, only as many as the cache may hold."""
-        if self.remote is not None:
-            while len(self._shards) > 1 and sum(shard_bytes(self.facts["shards"][n]) for n in self._shards) > self.remote.cache.n_bytes:
-                self._shards.popitem(last=False)
-
     def counts(self, row: int) -> np.ndarray:
         """The stored leads of a recording: (lead, time) int16, read-only."""
         codes, words = self.codes("leads")
         n_leads, n_samples = len(words[codes[row]].split()), int(self.column("n_samples")[row])
         shard, offset = int(self.column("shard")[row]), int(self.column("offset")[row])
-        n = n_leads * n_samples
-        if self.remote is not None and shard not in self._shards:
-            alone = self.remote.little(shard, self.facts["shards"][shard], offset, n)
-            if alone is not None:
-                return alone.reshape(n_leads, n_samples)
-        return self.read(shard, offset, n).reshape(n_leads, n_samples)
+        return self.shards.alone(shard, offset, n_leads * n_samples).reshape(n_leads, n_samples)
+
+    def shard(self, number: int) -> np.ndarray:
+        """All counts of a shard, memory-mapped, read-only: (n,) int16."""
+        return self.shards.whole(number)
 
     def read(self, shard: int, offset: int, n: int) -> np.ndarray:
         """``n`` counts of a shard from ``offset`` on."""
-        if self.access == "pread":
-            return self._pread(shard, offset, n)
-        counts = self._shards.get(shard)
-        return (self.shard(shard) if counts is None else counts)[offset : offset + n]
-
-    def _pread(self, shard: int, offset: int, n: int) -> np.ndarray:
-        descriptor = self._shards.get(shard)
-        if descriptor is None:
-            path = self._shard_file(shard)
-            descriptor = self._shards[shard] = self._opened(lambda: _Descriptor(os.open(path, os.O_RDONLY)))
-            self._let_go()
-        data = os.pread(descriptor.number, 2 * n, shard_bytes(offset))
-        if len(data) != 2 * n:
-            raise StoreError(f"{shard_path(self.path, shard)} ends before count {offset + n}; copy the store again")
-        return np.frombuffer(data, dtype="<i2")
+        return self.shards.read(shard, offset, n)
 
     def _entry(self, row: int) -> dict[str, Any]:
         """What the table says of one recording in words: read with its neighbours, which are kept for a while; who keeps asking for
@@ -413,26 +357,3 @@ def _indices(chunk: Any, missing: int) -> np.ndarray:
     indices = chunk.indices
     codes = np.frombuffer(indices.buffers()[1], dtype=np.int32)[indices.offset : indices.offset + len(indices)]
     return np.where(indices.is_valid().to_numpy(zero_copy_only=False), codes, np.int32(missing)) if indices.null_count else codes
-
-
-def _raise_limit() -> None:
-    """Let this process open as many files as it may: an open shard, mapped or not, holds one, and 1,024 is less than some stores have shards."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-class _Descriptor:
-    """An open file that closes when nobody needs it any more."""
-
-    def __init__(self, number: int):
-        self.number = number
-
-    def __del__(self):
-        os.close(self.number)

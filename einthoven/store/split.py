@@ -5,7 +5,6 @@ A rule depends on (seed, source, patient) alone, never on the order of the rows;
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +14,13 @@ import numpy as np
 
 from einthoven import whole
 from einthoven.errors import StoreError
-from einthoven.store.distinct import distinct
 from einthoven.store.layout import COUNTED, SPLITS, TABLE, local_folder, read_facts
+from einthoven.store.patients import OF_A_PATIENT, OF_A_SIGNAL, Patients, columns_of, patients_of, refuse_shared_patients
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 STRATEGIES = ("random", "stratified", "fold", "source")
-_OF_A_PATIENT, _OF_A_SIGNAL = ("record", "source", "patient"), ("n_samples", "mean", "sd")
 _NEEDED = {"random": (), "stratified": ("labels",), "fold": ("fold",), "source": ("meta",)}
 _NAMES = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2}
 
@@ -55,11 +53,11 @@ def split(
     if share.shape != (3,) or (share < 0).any() or not share.sum() > 0:
         raise StoreError(f"expected three fractions (train, valid, test), none below 0; got {tuple(fractions)}")
     share = share / share.sum()
-    table = _columns(store, [*_OF_A_PATIENT, *_OF_A_SIGNAL, *_NEEDED[strategy]])
+    table = columns_of(store, [*OF_A_PATIENT, *OF_A_SIGNAL, *_NEEDED[strategy]])
     if strategy == "fold":
         part = _by_fold(table, valid_fold, test_fold)
     else:
-        patients = _patients(table, seed)
+        patients = patients_of(table, seed)
         if strategy == "random":
             part = _cut(patients.n_records, share)[patients.of_row]
         elif strategy == "stratified":
@@ -102,10 +100,10 @@ def assign(path: Path | str, column: Sequence[str | None] | np.ndarray, rule: di
     unknown = sorted(set(column.tolist()) - {*SPLITS, None})
     if unknown:
         raise StoreError(f"expected {', '.join(SPLITS)} in a split; got {', '.join(map(repr, unknown))}")
-    table = file.read(columns=list(_OF_A_PATIENT)).slice(0, n_rows)
+    table = file.read(columns=list(OF_A_PATIENT)).slice(0, n_rows)
     part = np.select([column == name for name in SPLITS], range(len(SPLITS)), default=-1)
     used = np.flatnonzero(part >= 0)
-    _refuse_shared_patients(table.take(used), part[used])
+    refuse_shared_patients(table.take(used), part[used])
     metadata = {name: value for name, value in (file.schema_arrow.metadata or {}).items() if name != COUNTED}
     columns = file.schema_arrow.with_metadata({**metadata, b"split": json.dumps(rule or {"strategy": "given"}).encode()})
     place = columns.names.index("split")
@@ -122,101 +120,6 @@ def assign(path: Path | str, column: Sequence[str | None] | np.ndarray, rule: di
                 first += len(rows)
 
     whole.write(path / TABLE, write)
-
-
-# ---------------------------------------------------------------------------------------------------------------- patients
-
-
-class _Patients:
-    """Patients in the order that their hash gives: ``of_row (row,)`` their numbers, ``n_records (patient,)``."""
-
-    def __init__(self, of_row: np.ndarray):
-        self.of_row = of_row
-        self.n_records = np.bincount(of_row)
-
-
-def _columns(store: Any, names: Sequence[str]) -> Any:
-    """Those columns of a store, or of a table, that are there."""
-    if hasattr(store, "column_names"):
-        return store.select([name for name in names if name in store.column_names])
-    return store.take(names)
-
-
-def _numbered(table: Any) -> tuple[pa.Array, np.ndarray]:
-    """Texts, one for each patient of the table and, where the patient is not known, for each recording; and which is each row's: (row,) int64.
-
-    All of it in Arrow's memory: as text of Python's, a million names are a hundred megabytes.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    zero = pa.scalar("\0", pa.large_string())
-    record, source, patient = (pc.cast(table[name], pa.large_string()) for name in _OF_A_PATIENT)
-    of_patient = pc.binary_join_element_wise(source, patient, zero)
-    of_record = pc.binary_join_element_wise(source, pa.scalar("", pa.large_string()), record, zero)
-    keys = pc.coalesce(of_patient, of_record).combine_chunks().dictionary_encode()
-    return keys.dictionary, keys.indices.to_numpy().astype(np.int64)
-
-
-def signals_of(table: Any) -> np.ndarray:
-    """(row,) int64: equal for recordings that are copies. Equal length and equal mean and SD of every lead, to the last bit, are equal samples."""
-    columns = [table[name].combine_chunks() for name in ("mean", "sd")]
-    ends = np.cumsum(columns[0].value_lengths().to_numpy(zero_copy_only=False))
-    moments = [column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False) for column in columns]
-    return distinct(np.concatenate([[0], ends]), *moments, apart=table["n_samples"].to_numpy())[0]
-
-
-def _patients_and_copies(table: Any) -> tuple[pa.Array, np.ndarray]:
-    """As ``_numbered``, but a recording of an unknown patient belongs to the one whose copy it is: a copy of what is trained on must not be tested."""
-    keys, of_row = _numbered(table)
-    if not set(_OF_A_SIGNAL) <= set(table.column_names):
-        return keys, of_row
-    unknown = table["patient"].is_null().to_numpy()
-    if not unknown.any():
-        return keys, of_row
-    signal = signals_of(table)
-    repeated = np.flatnonzero((np.bincount(signal) > 1)[signal])
-    copies: dict[int, list[int]] = {}
-    for row in repeated.tolist():
-        copies.setdefault(int(signal[row]), []).append(row)
-    of_row = of_row.copy()
-    for rows in copies.values():
-        lost = [row for row in rows if unknown[row]]
-        if lost:
-            named = [row for row in rows if not unknown[row]] or rows
-            of_row[lost] = min((keys[int(of_row[row])].as_py(), int(of_row[row])) for row in named)[1]
-    return keys, of_row
-
-
-def places_by_hash(keys: pa.Array, seed: int) -> np.ndarray:
-    """(key,) float64 in [0, 1): where the hash of (seed, key) puts each."""
-    return _hashes(keys, seed) / 2.0**64
-
-
-def _hashes(keys: pa.Array, seed: int) -> np.ndarray:
-    begin = f"{seed}\0".encode()
-    digests = (hashlib.blake2b(begin + keys[at].as_buffer(), digest_size=8).digest() for at in range(len(keys)))
-    return np.fromiter((int.from_bytes(one, "big") for one in digests), dtype=np.uint64, count=len(keys))
-
-
-def _patients(table: Any, seed: int) -> _Patients:
-    keys, of_row = _patients_and_copies(table)
-    there, of_row = np.unique(of_row, return_inverse=True)
-    rank = np.empty(len(there), dtype=np.int64)
-    rank[np.argsort(_hashes(keys.take(there), seed), kind="stable")] = np.arange(len(there))
-    return _Patients(rank[of_row])
-
-
-def _refuse_shared_patients(table: Any, part: np.ndarray) -> None:
-    keys, of_row = _numbered(table)
-    low, high = np.full(len(keys), 3), np.full(len(keys), -1)
-    np.minimum.at(low, of_row, part)
-    np.maximum.at(high, of_row, part)
-    shared = np.flatnonzero(low != high)
-    if len(shared):
-        raise StoreError(
-            f"{len(shared)} patients would stand on two sides of the split, for one {keys[int(shared[0])].as_py().split(chr(0))[1]}; split by patient"
-        )
 
 
 def _cut(n_records: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -252,11 +155,11 @@ def _by_fold(table: Any, valid_fold: Any, test_fold: Any) -> np.ndarray:
             )
         of_word = [2 if fold in test else 1 if fold in valid else 0 for fold in words]
     part = np.array(of_word, dtype=np.int64)[folds.indices.to_numpy()]
-    _refuse_shared_patients(table, part)
+    refuse_shared_patients(table, part)
     return part
 
 
-def _by_source(table: Any, patients: _Patients, share: np.ndarray, valid_source: Any, test_source: Any) -> np.ndarray:
+def _by_source(table: Any, patients: Patients, share: np.ndarray, valid_source: Any, test_source: Any) -> np.ndarray:
     valid, test = _names(valid_source), _names(test_source)
     names = _data_sets(table)
     missing = sorted((valid | test) - set(names))
@@ -268,7 +171,7 @@ def _by_source(table: Any, patients: _Patients, share: np.ndarray, valid_source:
         rest = part == 0
         numbers, of_row = np.unique(patients.of_row[rest], return_inverse=True)
         part[rest] = _cut(np.bincount(of_row, minlength=len(numbers)), np.array([*share[:2], 0.0]) / share[:2].sum())[of_row]
-    _refuse_shared_patients(table, part)
+    refuse_shared_patients(table, part)
     return part
 
 
@@ -282,7 +185,7 @@ def _names(value: Any) -> set[str]:
     return {str(value)} if isinstance(value, (str, int)) else {str(one) for one in value}
 
 
-def _label_matrix(table: Any, patients: _Patients) -> np.ndarray:
+def _label_matrix(table: Any, patients: Patients) -> np.ndarray:
     """(patient, label) bool: has a recording with the label; the last column: has a recording that nobody labelled."""
     column = [None if labels is None else [code for code, value in labels if value == 1.0] for labels in table["labels"].to_pylist()]
     place = {code: at for at, code in enumerate(sorted({code for codes in column if codes for code in codes}))}

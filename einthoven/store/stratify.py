@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import StoreError
-from einthoven.store.split import _OF_A_PATIENT, _OF_A_SIGNAL, _columns, _patients
+from einthoven.store.patients import OF_A_PATIENT, OF_A_SIGNAL, columns_of, patients_of
 
 AGES = (20.0, 40.0, 60.0, 80.0)
 """Borders of the age groups that the benchmark stratifies by, in years; a group begins with its border."""
@@ -84,8 +84,8 @@ def stratified_folds(store: Any, n_folds: int = 10, *, by: Sequence[str] = ("lab
     """
     if not 2 <= n_folds <= 1000 or not by or not set(by) <= {"labels", "sex", "age"}:
         raise StoreError(f"expected 2 to 1000 folds by some of labels, sex, age; got {n_folds} by {', '.join(by) or 'nothing'}")
-    table = _columns(store, [*_OF_A_PATIENT, *_OF_A_SIGNAL, *by])
-    patients = _patients(table, seed)
+    table = columns_of(store, [*OF_A_PATIENT, *OF_A_SIGNAL, *by])
+    patients = patients_of(table, seed)
     if len(patients.n_records) < n_folds:
         raise StoreError(f"{len(patients.n_records)} patients cannot make {n_folds} folds; ask for fewer")
     tags: list[list[str]] = [[] for _ in patients.n_records]

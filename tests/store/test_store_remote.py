@@ -189,7 +189,7 @@ def test_the_cache_stays_within_its_bytes_and_the_longest_unused_goes_first(url,
     assert shards_in(cache.folder)[0].name.startswith("00000")
     assert Far.asked.count("00000.npy") == 1
     same_signals(store, local)
-    assert sum(sizes[number] for number in store._shards) <= cache.n_bytes  # open ones hold room, too
+    assert sum(sizes[number] for number in store.shards.open) <= cache.n_bytes  # open ones hold room, too
     with pytest.raises(StoreError, match="set EINTHOVEN_CACHE_GB"):
         Store(url, cache=Cache(tmp_path / "tiny", 1000)).shard(0)
 

@@ -76,7 +76,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[3]), int(sys.argv[4])))
 from einthoven.store.read import Store
 store = Store(sys.argv[1], sys.argv[2])
 total = sum(int(store.counts(row).sum()) for row in range(0, len(store), 17))
-print(total, len(store._shards), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+print(total, len(store.shards.open), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
 
 
