@@ -2,7 +2,10 @@
 
 The release has no signals: a question names its ECG, or its two, by the number that the corpus gave them. As a source it is that corpus,
 narrowed to what is asked about: the recordings keep what their own tables say, ``fold`` is the part of the questions (train, valid, test), and
-``meta["questions"]`` what is asked. Where a question compares two recordings it stands with both, and ``ecgs`` names them in the question's order.
+``meta["questions"]`` what is asked. Where a question compares two recordings it stands with both, and ``ecgs`` names them in the question's
+order: it is answered by the two together.
+
+The tables of answers (``answers.csv``, ``answers_for_each_template.csv``) belong to the task, not to a recording; they are not read here.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from einthoven.errors import EinthovenError
@@ -19,7 +23,7 @@ from einthoven.sources import mimic_iv_ecg, ptbxl
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.sources.reading import existing_root, read
 
-__all__ = ["FACTS", "KINDS", "Question", "questions", "read", "records"]
+__all__ = ["FACTS", "PARTS", "WORDINGS", "Question", "questions", "read", "records"]
 
 FACTS = Facts(
     name="ECG-QA",
@@ -29,19 +33,28 @@ FACTS = Facts(
     url="https://github.com/Jwoo5/ecg-qa",
 )
 
-KINDS = ("paraphrased", "template")
+WORDINGS = ("paraphrased", "template")
 PARTS = ("train", "valid", "test")
-LAYOUT = f"ecgqa/ptbxl or ecgqa/mimic-iv-ecg with {' and '.join(KINDS)}/<{', '.join(PARTS)}>/*.json"
+LAYOUT = f"ecgqa/ptbxl or ecgqa/mimic-iv-ecg with {' and '.join(WORDINGS)}/<{', '.join(PARTS)}>/*.json"
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question with its answers; ``ecgs`` are one or two numbers of recordings, ``attributes`` what is asked about."""
+    """One question with its answers.
+
+    sample     : its number in the release
+    part       : "train", "valid" or "test"
+    kind       : "single-verify", "single-choose", "single-query", or "comparison_consecutive-…" and "comparison_irrelevant-…" of two ECGs
+    about      : "scp_code", "noise", "stage_of_infarction", "extra_systole", "heart_axis" or "numeric_feature"
+    ecgs       : one or two numbers of recordings, as the corpus gave them, in the question's order
+    attributes : what is asked about, or offered to choose from; may be empty
+    template   : the number of the template that it was made from, which says what may be answered
+    """
 
     sample: int
     part: str
     kind: str
-    attribute_kind: str
+    about: str
     text: str
     answers: tuple[str, ...]
     ecgs: tuple[str, ...]
@@ -49,47 +62,53 @@ class Question:
     template: int
 
 
-def questions(root: Path | str, *, kind: str = "paraphrased", part: str | None = None) -> Iterator[Question]:
+def questions(root: Path | str, *, wording: str = "paraphrased", part: str | None = None) -> Iterator[Question]:
     """The questions of one part, or of all, in the order of the files. Raises EinthovenError where there are none, or a file is not theirs."""
-    if kind not in KINDS:
-        raise EinthovenError(f"expected the questions' kind as one of {', '.join(KINDS)}; got {kind!r}.")
+    if wording not in WORDINGS:
+        raise EinthovenError(f"expected wording as one of {', '.join(WORDINGS)}; got {wording!r}.")
+    if part is not None and part not in PARTS:
+        raise EinthovenError(f"expected a part of {', '.join(PARTS)}; got {part!r}.")
     root = existing_root(root, LAYOUT)
     parts = PARTS if part is None else (part,)
-    found = [(name, path) for name in parts for path in sorted((root / kind / name).glob("*.json"))]
+    found = [(name, path) for name in parts for path in sorted((root / wording / name).glob("*.json"))]
     if not found:
-        raise EinthovenError(f"{root}: no {kind}/{'|'.join(parts)}/*.json in it; expected {LAYOUT}.")
+        raise EinthovenError(f"{root}: no {wording}/<{', '.join(parts)}>/*.json in it; expected {LAYOUT}.")
     for name, path in found:
         try:
-            for one in json.loads(path.read_text(encoding="utf-8")):
-                yield _question(one, name)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            listed = json.loads(path.read_text(encoding="utf-8"))
+            read_here = [_question(one, name) for one in listed]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise EinthovenError(
                 f"{path}: is not a file of ECG-QA's questions ({type(error).__name__}: {error}); download it again."
             ) from error
+        yield from read_here
 
 
-def records(root: Path | str, *, ecgs: Path | str = "", kind: str = "paraphrased") -> Iterator[RecordRef]:
-    """The recordings that are asked about.
+def records(root: Path | str, *, ecgs: Path | str = "", wording: str = "paraphrased") -> Iterator[RecordRef]:
+    """The recordings that are asked about, in the order of their corpus.
 
-    ecgs : the folder of PTB-XL, or of MIMIC-IV-ECG, as it was downloaded
-    kind : "paraphrased" or "template", the wording of the questions
+    ecgs    : the folder of PTB-XL, or of MIMIC-IV-ECG, as it was downloaded
+    wording : "paraphrased" or "template", the wording of the questions
 
-    A recording that is asked about and is not there is given with its problem. Raises EinthovenError where ``ecgs`` is neither corpus.
+    A recording that is asked about and is not there is given with its problem. Raises EinthovenError where there are no questions, ``ecgs`` is
+    neither corpus, or a recording is asked about in two parts.
     """
-    if not ecgs:
-        raise EinthovenError(
-            "ECG-QA has questions and no signals: say where the recordings are, ecgs=<folder of PTB-XL or MIMIC-IV-ECG> "
-            "(on the command line --option ecgs=FOLDER)."
-        )
-    home = existing_root(ecgs, "the folder of PTB-XL or of MIMIC-IV-ECG")
-    corpus = ptbxl if (home / ptbxl.TABLE).is_file() else mimic_iv_ecg
     asked: dict[str, list[str]] = defaultdict(list)  # as text: a quarter of a million of them stay small
     folds: dict[str, str] = {}
-    for question in questions(root, kind=kind):
+    for question in questions(root, wording=wording):
         text = json.dumps(_as_meta(question), ensure_ascii=False)
         for ecg in question.ecgs:
             asked[ecg].append(text)
-            folds[ecg] = question.part
+            if (part := folds.setdefault(ecg, question.part)) != question.part:
+                raise EinthovenError(
+                    f"{root}: recording {ecg} is asked about in {part} and in {question.part} (question {question.sample}), so that a test "
+                    "would meet what was learned; download the questions again."
+                )
+    if not ecgs:
+        raise EinthovenError(
+            f"{root}: has questions and no signals; expected ecgs, the folder of PTB-XL or MIMIC-IV-ECG (on the command line --option ecgs=FOLDER)."
+        )
+    home, corpus = _corpus(ecgs)
     for ref in corpus.records(home):
         if (said := asked.pop(ref.record, None)) is not None:
             yield replace(ref, fold=folds[ref.record], meta={**ref.meta, "questions": [json.loads(text) for text in said]})
@@ -97,25 +116,31 @@ def records(root: Path | str, *, ecgs: Path | str = "", kind: str = "paraphrased
         yield RecordRef(home / ecg, ecg, fold=folds[ecg], problem=f"ECG-QA asks about it, and {corpus.FACTS.name} has no recording {ecg}.")
 
 
+def _corpus(ecgs: Path | str) -> tuple[Path, ModuleType]:
+    home = existing_root(ecgs, "the folder of PTB-XL or of MIMIC-IV-ECG")
+    for corpus, table in ((ptbxl, ptbxl.TABLE), (mimic_iv_ecg, mimic_iv_ecg.RECORDS)):
+        if (home / table).is_file():
+            return home, corpus
+    raise EinthovenError(f"{home}: is neither PTB-XL nor MIMIC-IV-ECG; expected {ptbxl.TABLE} or {mimic_iv_ecg.RECORDS} in it.")
+
+
 def _question(one: dict[str, Any], part: str) -> Question:
+    ecgs = tuple(str(int(ecg)) for ecg in one["ecg_id"])
+    if len(ecgs) not in (1, 2) or isinstance(one["answer"], str):
+        raise ValueError(f"question {one['sample_id']}: expected one or two ecg_id, and a list as answer")
     return Question(
         sample=int(one["sample_id"]),
         part=part,
         kind=str(one["question_type"]),
-        attribute_kind=str(one["attribute_type"]),
+        about=str(one["attribute_type"]),
         text=str(one["question"]),
         answers=tuple(map(str, one["answer"])),
-        ecgs=tuple(str(int(ecg)) for ecg in one["ecg_id"]),
+        ecgs=ecgs,
         attributes=tuple(map(str, one.get("attribute") or ())),
         template=int(one["template_id"]),
     )
 
 
 def _as_meta(question: Question) -> dict[str, Any]:
-    return {
-        "sample": question.sample,
-        "kind": question.kind,
-        "question": question.text,
-        "answers": question.answers,
-        "ecgs": question.ecgs,
-    }
+    """What stands with a recording; its part is the recording's ``fold``."""
+    return {"question" if name == "text" else name: value for name, value in asdict(question).items() if name != "part"}

@@ -26,7 +26,7 @@ from einthoven.io.sidecar import FOLDER as SIDECAR
 from einthoven.io.wfdb_header import Header
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.sources.label_table import TABLE, Row, as_named, read_table
-from einthoven.sources.reading import existing_root, files, parse, read, ref_from_header
+from einthoven.sources.reading import NO_FILE, existing_root, files, parse, read, ref_from_header
 
 __all__ = ["FACTS", "read", "records", "tables"]
 
@@ -41,13 +41,15 @@ def records(root: Path | str) -> Iterator[RecordRef]:
     Raises EinthovenError where there is no file at all, or ``labels.csv`` cannot be understood.
     """
     root = existing_root(root, LAYOUT)
-    found = [path for path in files(root) if path != root / TABLE]
-    if not found:
+    closed: list[RecordRef] = []
+    found = [path for path in files(root, lambda error: closed.append(_closed(root, error))) if path != root / TABLE]
+    if not found and not closed:
         raise EinthovenError(f"{root}: is empty; expected {LAYOUT}.")
     rows = read_table(root / TABLE) if (root / TABLE).is_file() else {}
     headers = {path: _look(root, path) for path in found if path.suffix.lower() == ".hea"}
     described = _described(headers)
-    refs = _with_unique_names(root, sorted([*described, *_from_others(root, found, headers, described)], key=lambda ref: str(ref.path)))
+    refs = sorted([*described, *_from_others(root, found, headers, described), *closed], key=lambda ref: str(ref.path))
+    refs = _with_unique_names(root, refs)
     stems: dict[str, list[str]] = defaultdict(list)
     for ref in refs:
         stems[Path(ref.record).name].append(ref.record)
@@ -69,6 +71,14 @@ def records(root: Path | str) -> Iterator[RecordRef]:
 def tables(root: Path) -> list[Path]:
     """The table beside the recordings, where there is one: ingest notes what it was."""
     return [root / TABLE] if (root / TABLE).is_file() else []
+
+
+def _closed(root: Path, error: OSError) -> RecordRef:
+    """A folder below the root that may not be opened (``lost+found`` of a disk): what is in it is not known."""
+    path = Path(error.filename)
+    if path == root:
+        cannot_list(error)
+    return RecordRef(path, f"{path.relative_to(root).as_posix()}/", problem=f"this folder cannot be listed: {error.strerror or error}.")
 
 
 def _with_row(ref: RecordRef, row: Row) -> RecordRef:
@@ -188,9 +198,13 @@ def _from_others(root: Path, found: list[Path], headers: Mapping[Path, _Seen], d
             continue
         problem = None
         try:
+            if not path.is_file():
+                raise FormatError(NO_FILE)  # opening a named pipe would wait for ever
             io.recognise(path)
         except FormatError as error:
             problem = str(error).removeprefix(f"{path}: ")
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror or error}; make it readable, or leave it out."
         if problem is None and is_signal and stem in stems:
             problem = f"a signal file that its header {path.stem}.hea does not name; rename or mend one of them."
         refs.append(RecordRef(path, _name(root, path), problem=problem))

@@ -27,7 +27,7 @@ from einthoven.io.recognise import HEAD, looks_like
 from einthoven.io.xml_tree import MAX_BYTES, decoded, parse_tree
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.sources.label_table import TABLE, Row, as_named, read_table
-from einthoven.sources.reading import existing_root, files, read
+from einthoven.sources.reading import NO_FILE, existing_root, files, read
 
 __all__ = ["FACTS", "read", "records", "tables"]
 
@@ -87,6 +87,8 @@ def _ref(root: Path, path: Path) -> RecordRef:
     meta: dict[str, Any] = {}
     problem = None
     try:
+        if not path.is_file():
+            raise FormatError(NO_FILE)  # opening a named pipe would wait for ever
         patient, meta = describe(parse_tree(_without_waveforms(path), path, ROOT))
     except FormatError as error:
         problem = str(error).removeprefix(f"{path}: ")

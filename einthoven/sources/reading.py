@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
@@ -73,16 +73,19 @@ def parse(path: Path) -> Header | str:
         return f"cannot be read: {error.strerror or error}."
 
 
-def files(root: Path) -> Iterator[Path]:
+NO_FILE = "is no file that can be opened: a link to nowhere, or a pipe."
+
+
+def files(root: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
     """Every file under a folder, in an order that depends on the names alone; hidden files and folders are left out.
 
     Links to folders are followed, but no folder is listed twice: a link upwards would never end, and would give each recording many names, which a
-    split then takes for many patients. Raises EinthovenError for a folder that may not be listed.
+    split then takes for many patients. A folder that may not be listed is told to ``on_error``; without one, EinthovenError.
     """
     home = os.path.realpath(root)
     linked: set[str] = set()  # folders reached through a link, as they are named here
     known: set[str] = set()  # and where they really are
-    for folder, below, names in os.walk(root, followlinks=True, onerror=_cannot_list):
+    for folder, below, names in os.walk(root, followlinks=True, onerror=on_error or cannot_list):
         kept = []
         for name in sorted(name for name in below if not name.startswith(".")):
             path = os.path.join(folder, name)
@@ -105,7 +108,8 @@ def _is_listed_anyway(real: str, home: str) -> bool:
     return not any(part.startswith(".") for part in inside)  # ".." leads out of it
 
 
-def _cannot_list(error: OSError) -> None:
+def cannot_list(error: OSError) -> NoReturn:
+    """Raises EinthovenError for a folder that may not be listed."""
     raise EinthovenError(
         f"{error.filename}: this folder cannot be listed: {error.strerror or error}; make it readable, or leave it out."
     ) from error

@@ -72,7 +72,7 @@ def records(root: Path | str) -> Iterator[RecordRef]:
 
 def tables(root: Path) -> list[Path]:
     """Whose content makes the labels."""
-    return [root / GOLD, root / ATTRIBUTES]
+    return [root / name for name in (GOLD, ATTRIBUTES) if (root / name).is_file()]
 
 
 def read(ref: RecordRef) -> Record:

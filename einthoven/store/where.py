@@ -2,7 +2,8 @@
 
 The condition is read as Python reads an expression and worked out by the few rules below, over whole columns; nothing is evaluated. A bare word
 that is no column is a text. What is not known (no age) fulfils no comparison, so ``not age < 18`` includes it and ``age >= 18`` does not;
-``age is None`` asks for it. A column of yes and no stands for itself (``quality.ok``), its place within another is named with a dot.
+``age is None`` asks for it. A column of yes and no stands for itself (``quality.ok``), its place within another is named with a dot, and a
+text of several words holds one: ``"V1" not in flat``.
 """
 
 from __future__ import annotations
@@ -87,6 +88,10 @@ class _Columns:
         if column not in self.store.names:
             return self._of_meta(name)
         values = self.store.take([column])[column]
+        if column == QUALITY and values.null_count:  # they would be left out, and nobody would know
+            raise self.wrong(
+                f"{values.null_count:,} recordings were appended to {self.store.path} after its audit; run `einthoven audit {self.store.path}` again"
+            )
         kind = values.type
         if pa.types.is_dictionary(kind) and not field:
             codes, words = self.store.codes(column)
@@ -151,7 +156,11 @@ def _truth(node: ast.expr, columns: _Columns) -> np.ndarray:
         return ~_truth(node.operand, columns)
     if (name := _name(node)) is not None:
         return _stands_for_itself(name, columns)
-    if isinstance(node, ast.Compare) and len(node.ops) == 1 and (name := _name(node.left)) is not None:
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and (word := _text(node.left)) is not None:
+        name, kind = _name(node.comparators[0]), type(node.ops[0])
+        if name is not None and kind in (ast.In, ast.NotIn):
+            return _holds(columns, name, word) == (kind is ast.In)
+    elif isinstance(node, ast.Compare) and len(node.ops) == 1 and (name := _name(node.left)) is not None:
         kind, wanted = type(node.ops[0]), _constant(node.comparators[0], columns)
         if kind in (ast.Is, ast.IsNot) and (wanted is None or wanted == "none"):
             return columns.known(name) == (kind is ast.IsNot)
@@ -168,6 +177,23 @@ def _name(node: ast.expr) -> str | None:
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
         return f"{node.value.id}.{node.attr}"
     return node.id if isinstance(node, ast.Name) else None
+
+
+def _text(node: ast.expr) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _holds(columns: _Columns, name: str, word: str) -> np.ndarray:
+    """Whether a text of several words has this one: ``"V1" in flat``."""
+    import pyarrow as pa
+
+    values = columns[name]
+    if not isinstance(values, _Column):
+        if not pa.types.is_string(values.type):
+            raise columns.wrong(f"{name} is no text that could hold the word {word!r}")
+        encoded = values.combine_chunks().dictionary_encode()
+        values = _Column(encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(), [*encoded.dictionary.to_pylist(), None])
+    return values.where(lambda text: isinstance(text, str) and word in text.split())
 
 
 def _known(values: Any) -> np.ndarray:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -106,6 +108,8 @@ def audited(tmp_path_factory):
         ("quality.noise_uv < 20", lambda row: row["quality"]["noise_uv"] is not None and row["quality"]["noise_uv"] < 20),
         ("not quality.noise_uv < 20", lambda row: not (row["quality"]["noise_uv"] is not None and row["quality"]["noise_uv"] < 20)),
         ("quality.copy_of is not None", lambda row: row["quality"]["copy_of"] is not None),
+        ("'limb' in quality.flags", lambda row: "limb" in row["quality"]["flags"].split()),
+        ("'lim' not in quality.flags and 'noise' in quality.flags", lambda row: "noise" in row["quality"]["flags"].split()),
         ("quality.flags == 'noise limb' or quality.is_copy", lambda row: row["quality"]["flags"] != "" or row["quality"]["is_copy"]),
     ],
 )
@@ -139,3 +143,12 @@ def test_fields_of_meta_are_those_that_json_has_whatever_stands_in_their_text():
     column = _meta_column(pa.array(texts), "dataset")
     assert [column.words[code] for code in column.codes] == [*(meta.get("dataset") for meta in metas), None]
     assert _meta_column(pa.array(texts), "absent") is None
+
+
+def test_recordings_that_were_appended_after_an_audit_are_not_left_out_without_a_word(audited, tmp_path):
+    folder = Path(shutil.copytree(audited.path, tmp_path / "store"))
+    ingest(Corpus(), tmp_path, folder, workers=1, append=True, name="another")
+    n = len(Store(folder)) - len(audited)
+    with pytest.raises(StoreError, match=f"{n} recordings were appended to .* after its audit; run `einthoven audit"):
+        select(Store(folder), "quality.ok")
+    assert len(select(Store(folder), "age is not None")) > 0
