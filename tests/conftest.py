@@ -11,6 +11,7 @@ from real_folders import DATA_ROOT, PARITY_ROOT
 # Small tensors gain nothing from threads, and the tests start processes that share the cores; set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+
 @pytest.fixture(scope="session")
 def parity_root() -> Path:
     if PARITY_ROOT is None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 import typer
 from command_line import RECORDING, World, einthoven, legacy_checkpoint, own, world
+from published_layouts import LAYOUTS
 
 import einthoven as package
 from einthoven.bench.grid import grid
@@ -29,6 +30,8 @@ MAIN_JOB = ["F1", "F3", "F4", "F7", "T1", "T3", "T7", "E3"]
 """What people do with the old systems that belongs to the main job: preprocessing, manifests, installing; pretraining; fine-tuning."""
 METHODS = ["F2", "F5", "F6", "T2", "T4", "T5", "T6", "T8", "T9", "S2", "S3", "S4", "S5"]
 """And to the methods: identification, the other objectives, encoders from scratch, everything of ecg-selfsupervised."""
+DATA = ["F8", "E5", "S1"]
+"""And to the data: the newer pipeline, published splits, the preprocessing notebook."""
 TINY = "encoder=tiny encoder.depth=1 steps=2 batch=4 device=cpu"
 
 
@@ -94,13 +97,13 @@ def check_keys(section: str, named: tuple[str, ...], overrides: list[str]) -> No
 
 def test_every_row_that_is_due_is_in_the_document():
     named = {match[1] for _, cells in rows() if (match := re.match(r"([A-Z]\d+) ", cells[0]))}
-    assert {*MAIN_JOB, *METHODS} <= named
+    assert {*MAIN_JOB, *METHODS, *DATA} <= named
     assert all(len(cells) == 3 for _, cells in rows())
 
 
 def test_there_is_something_to_check():
     assert len(COMMANDS) >= 40 and len(KEYS) >= 20
-    known = {"ingest", "split", "pretrain", "finetune", "evaluate", "resume", "methods", "convert", "bench"}
+    known = {"ingest", "split", "pretrain", "finetune", "evaluate", "resume", "methods", "convert", "bench", "audit", "export", "sources"}
     assert {words.split()[0] for _, words in COMMANDS} == known
 
 
@@ -197,6 +200,47 @@ def test_f7_nothing_is_compiled_and_the_versions_are_pinned():
     pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
     needed = {re.split(r"[><=\[]", line)[0].lower() for line in project["project"]["dependencies"]}
     assert needed <= pinned
+
+
+@pytest.mark.parametrize("name", ["physionet2021", "mimic_iv_ecg", "code15", "muse", "folder"])
+def test_f8_each_source_of_the_newer_pipeline_is_audited_and_given_back(name: str, tmp_path: Path):
+    root = LAYOUTS[name].build(tmp_path)
+    assert einthoven(["ingest", name, str(root), "STORE", "-j", "1"], tmp_path).code == 0
+    zheng = LAYOUTS["zheng"].build(tmp_path)
+    assert einthoven(["ingest", "zheng", str(zheng), "STORE", "--append", "-j", "1"], tmp_path).code == 0
+    assert einthoven("audit STORE -j 1", tmp_path).code == 0
+    before = package.Store(tmp_path / "STORE")
+    assert len(before) == LAYOUTS[name].n + 2 and "quality" in before.table.column_names
+    outcome = einthoven("export STORE OUT --as fairseq-signals", tmp_path)
+    assert outcome.code == 0, outcome.err
+    outcome = einthoven("ingest fairseq_signals OUT BACK -j 1 --option stage=org", tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert len(package.Store(tmp_path / "BACK")) == len(before)
+
+
+def test_e5_a_published_split_is_applied(own: Path):
+    table = package.Store(own / "store").table
+    records, persons = table["record"].to_pylist(), table["patient"].to_pylist()
+    lines = [f"physionet_{one}.mat,{'test' if who == persons[0] else 'train'}" for one, who in zip(records, persons, strict=True)]
+    (own / "meta_split_physionet.csv").write_text("\n".join(["save_file,split", *lines]) + "\n")
+    assert einthoven("split store --table meta_split_physionet.csv", own).code == 0
+    split = package.Store(own / "store").column("split")
+    assert [part == "test" for part in split] == [who == persons[0] for who in persons]
+
+
+def test_s1_several_corpora_are_one_store_at_100_hz_and_go_back(tmp_path: Path):
+    for number, name in enumerate(("cinc2020", "zheng", "ribeiro", "ptbxl")):
+        (tmp_path / name).mkdir()
+        root = LAYOUTS[name].build(tmp_path / name)
+        words = ["--append"] if number else ["--fs", "100"]
+        outcome = einthoven(["ingest", name, str(root), "STORE", *words, "-j", "1"], tmp_path)
+        assert outcome.code == 0, outcome.err
+    store = package.Store(tmp_path / "STORE")
+    assert store.fs == 100 and len(store) == sum(LAYOUTS[name].n for name in ("cinc2020", "zheng", "ribeiro", "ptbxl"))
+    outcome = einthoven("export STORE OUT --as ecg-selfsupervised", tmp_path)
+    assert outcome.code == 0, outcome.err
+    outcome = einthoven("ingest ecg_selfsupervised OUT BACK --fs 100 -j 1", tmp_path)
+    assert outcome.code == 0 and len(package.Store(tmp_path / "BACK")) == len(store), outcome
 
 
 # ------------------------------------------------------------------------------------------------------------- T: the training

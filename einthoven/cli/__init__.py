@@ -82,4 +82,6 @@ def explain(error: Exception) -> str:
     """The text of an error; that of the operating system begins with the file, as ours do."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}; is the path right, may it be read or written, is there room on the disk?"
+    if isinstance(error, OSError) and error.strerror:  # a full disk is told without the file's name
+        return f"{error.strerror}; make room or mend it, and run the same again."
     return str(error)

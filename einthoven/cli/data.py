@@ -79,7 +79,8 @@ def ingest(
     ] = None,
     append: Annotated[bool, typer.Option("--append", help="add the corpus to a store that is there")] = False,
     name: Annotated[
-        str | None, typer.Option(help="what the corpus is called in the store, where two of one source would be mixed", show_default="SOURCE")
+        str | None,
+        typer.Option(help="what the corpus is called in the store, where two of one source would be mixed", show_default="SOURCE"),
     ] = None,
     workers: Workers = None,
     scheduler: Annotated[
@@ -250,7 +251,7 @@ def convert_signal(
     fs: Annotated[float | None, typer.Option(help="Hz, of files that do not say it")] = None,
     unit: Annotated[str | None, typer.Option(help="mV, uV or V, of files that do not say it")] = None,
     leads: Annotated[str | None, typer.Option(help="names, separated by commas, of files that do not say them: I,II,V1")] = None,
-    workers: Workers = 1,
+    workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="processes")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="make again what is there")] = False,
 ) -> None:
     """Recordings from any format that is read into any that is written.
@@ -278,7 +279,7 @@ def convert_signal(
         print(f"{record}\nwritten: {out}")
         return
     with progress_bar("converting") as report:
-        outcomes = convert_files(files, out, to, progress=report, workers=workers or 1, overwrite=overwrite, told=told)
+        outcomes = convert_files(files, out, to, progress=report, workers=workers, overwrite=overwrite, told=told)
     failed = [item for item in outcomes if item.problem is not None]
     there = sum(item.was_there for item in outcomes)
     for item in failed[:20]:

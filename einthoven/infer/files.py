@@ -58,12 +58,9 @@ def predict_files(model: Model, paths: Iterable[str | Path], progress: Progress 
     return [answer for answer in answers if answer is not None]
 
 
-COMPANIONS = ("RECORDS", "ANNOTATORS", "README", "LICENSE", "SHA256SUMS")
-"""Files that a corpus of PhysioNet has beside its recordings: nobody asks for an answer to them."""
-
-
 def expand(paths: Iterable[str | Path]) -> Iterator[tuple[Path, str | None]]:
     """Each recording that is meant, and what is known against it before it is read."""
+    from einthoven.io.recognise import is_companion
     from einthoven.io.wfdb import header_path
     from einthoven.sources import folder
 
@@ -71,7 +68,7 @@ def expand(paths: Iterable[str | Path]) -> Iterator[tuple[Path, str | None]]:
         if path.is_dir() and header_path(path) is None:
             try:
                 for ref in folder.records(path):
-                    if not ref.path.name.startswith(COMPANIONS):
+                    if not is_companion(ref.path):
                         yield ref.path, ref.problem
             except EinthovenError as error:
                 yield path, without(str(error), path)

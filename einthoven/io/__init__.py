@@ -11,7 +11,7 @@ from einthoven.errors import FormatError
 from einthoven.io import (
     aecg,
     aecg_write,
-    apple,
+    apple_watch,
     cardiosoft,
     dicom,
     dicom_write,
@@ -19,7 +19,7 @@ from einthoven.io import (
     edf_write,
     hdf5,
     ishne,
-    mat,
+    matlab,
     muse,
     numpy_file,
     parquet,
@@ -33,14 +33,14 @@ from einthoven.io import (
 )
 from einthoven.io import recognise as kinds
 from einthoven.io.channels import ecg_leads
-from einthoven.io.recognise import is_annotation
+from einthoven.io.recognise import is_annotation, is_companion
 from einthoven.record import Record
 
-__all__ = ["READERS", "WRITERS", "ecg_leads", "is_annotation", "read", "recognise", "write"]
+__all__ = ["READERS", "WRITERS", "ecg_leads", "is_annotation", "is_companion", "read", "recognise", "write"]
 
 READERS: dict[str, Callable[..., Record]] = {
     "WFDB": wfdb.read,
-    "MATLAB": mat.read,
+    "MATLAB": matlab.read,
     "GE MUSE XML": muse.read,
     "GE CardioSoft XML": cardiosoft.read,
     "Philips SierraECG XML": philips.read,
@@ -55,7 +55,7 @@ READERS: dict[str, Callable[..., Record]] = {
     "NumPy array": numpy_file.read,
     "NumPy archive": numpy_file.read,
     "Parquet table": parquet.read,
-    "Apple Watch CSV": apple.read,
+    "Apple Watch CSV": apple_watch.read,
     "table": table.read,
 }
 """Format -> reader: ``read(path, *, leads=None, start=None, stop=None) -> Record``, start and stop in seconds; some take more."""
@@ -109,5 +109,7 @@ def write(record: Record, path: Path | str, format: str | None = None) -> None:
     name = format or SUFFIXES.get(path.suffix.lower())
     if name not in WRITERS:
         endings = ", ".join(f"{suffix} ({kind})" for suffix, kind in SUFFIXES.items() if kind in WRITERS)
-        raise FormatError(f"{path}: expected a name that ends in {endings}, or a format among {', '.join(WRITERS)}; got {name!r}.")
+        raise FormatError(
+            f"{path}: expected a name that ends in {endings}, or a format among {', '.join(WRITERS)}; got {format or path.name!r}."
+        )
     WRITERS[name](record, path)

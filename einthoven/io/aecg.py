@@ -19,8 +19,9 @@ import numpy as np
 from einthoven.errors import FormatError
 from einthoven.io.aecg_describe import describe
 from einthoven.io.cut import cut, unique_names, with_limb_leads
+from einthoven.io.demographics import stamp
 from einthoven.io.pieces import Piece, together
-from einthoven.io.stamp import moment
+from einthoven.io.rates import is_rate
 from einthoven.io.units import in_millivolt
 from einthoven.io.xml_leads import numbers_in
 from einthoven.io.xml_tree import as_number, read_tree
@@ -112,7 +113,7 @@ def _set(path: Path, element: Element) -> _Set | None:
         raise FormatError(f"{path}: expected leads of one length in a sequence set; came {sorted(lengths)} samples; export it again.")
     if fs is None:
         raise FormatError(
-            f"{path}: expected the times of a sequence set (TIME_ABSOLUTE or TIME_RELATIVE); came none: its rate is not known."
+            f"{path}: expected the times of a sequence set (TIME_ABSOLUTE or TIME_RELATIVE); came none: its rate is not known; export the ECG again."
         )
     names = unique_names(names)
     empty = np.full(lengths.pop(), np.nan, dtype=np.float32)
@@ -129,14 +130,14 @@ def _times(path: Path, value: Element) -> tuple[datetime | None, float, float]:
         step = Decimal(text.strip())
     except InvalidOperation:
         step = Decimal(0)
-    if unit not in _SECONDS or not step.is_finite() or not 0 < 1 / max(float(step), 1e-99) / _SECONDS[unit] <= 1e6 or step <= 0:
+    if unit not in _SECONDS or not step.is_finite() or step <= 0 or not is_rate(1 / max(float(step), 1e-99) / _SECONDS[unit]):
         raise FormatError(
             f"{path}: expected the time between two samples in s, ms or us; came {text[:40]!r} {unit[:10]!r}; export it again."
         )
     fs = rate(step, unit)
     if head is None:
         return None, 0.0, fs
-    if (begin := moment(head.get("value"))) is not None and head.get("unit", "s") == "s" and value.get("type", "").endswith("TS"):
+    if (begin := stamp(head.get("value"))) is not None and head.get("unit", "s") == "s" and value.get("type", "").endswith("TS"):
         return begin, 0.0, fs
     seconds = as_number(head.get("value"))
     is_relative = value.get("type", "").endswith("PQ") and seconds is not None and head.get("unit", "s") in _SECONDS
@@ -185,7 +186,7 @@ def _samples(path: Path, name: str, value: Element) -> tuple[np.ndarray, str | N
     gain = in_millivolt(scale_unit)
     if name in TWELVE and (gain is None or not scale):
         raise FormatError(
-            f"{path}: expected lead {name} in uV, mV or V per digit; came {scale} {scale_unit[:20]!r}: its amplitude is not known."
+            f"{path}: expected lead {name} in uV, mV or V per digit; came {scale} {scale_unit[:20]!r}: its amplitude is not known; export the ECG again."
         )
     offset = origin * (in_millivolt(origin_unit) or gain or 1.0) if origin is not None else 0.0
     signal = counts * ((1.0 if scale is None else scale) * (gain or 1.0)) + offset

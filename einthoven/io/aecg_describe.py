@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from einthoven.io.demographics import age_at, age_of, known, sex_of
-from einthoven.io.stamp import day, moment
+from einthoven.io.demographics import age_at, age_of, known, only_known, sex_of, stamp, stamped_day
 from einthoven.io.xml_tree import as_number, text_at
 
 REPORTED_AGE = "21612-7"
@@ -33,16 +32,16 @@ def describe(root: Element, series: Element, begin: datetime | None) -> tuple[st
     statements, measurements = _annotations(series)
     maker = text_at(series, "author/seriesAuthor/manufacturerOrganization/name")
     model = text_at(series, "author/seriesAuthor/manufacturedSeriesDevice/manufacturerModelName")
-    age = age_at(day(_attribute(person, "birthTime", "value")), time)
+    age = age_at(stamped_day(_attribute(person, "birthTime", "value")), time)
     found = {
         "age": age if age is not None else _reported_age(root),
         "sex": sex_of(_attribute(person, "administrativeGenderCode", "code")),
         "time": time,
-        "device": " ".join(part for part in (known(maker), known(model)) if part) or None,
-        "report": "\n".join(statements) or None,
-        "measurements": measurements or None,
+        "device": " ".join(part for part in (known(maker), known(model)) if part),
+        "report": "\n".join(statements),
+        "measurements": measurements,
     }
-    return _patient(subject, person), {name: value for name, value in found.items() if value is not None}
+    return _patient(subject, person), only_known(found)
 
 
 def _attribute(parent: Element | None, path: str, name: str) -> str | None:
@@ -60,7 +59,7 @@ def _begin(interval: Element | None) -> datetime | None:
     if interval is None:
         return None
     stamps = (_attribute(interval, "low", "value"), _attribute(interval, "center", "value"), interval.get("value"))
-    return next((time for stamp in stamps if (time := moment(stamp)) is not None), None)
+    return next((time for text in stamps if (time := stamp(text)) is not None), None)
 
 
 def _reported_age(root: Element) -> float | None:

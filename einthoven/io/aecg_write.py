@@ -18,7 +18,8 @@ import numpy as np
 
 from einthoven.errors import FormatError
 from einthoven.io.aecg_describe import REPORTED_AGE
-from einthoven.io.steps import counts_of, step_of
+from einthoven.io.demographics import SEX_LETTERS
+from einthoven.io.quantise import counts_of, step_of_lead
 from einthoven.leads import canonical
 from einthoven.record import Record
 from einthoven.whole import write as write_whole
@@ -57,10 +58,7 @@ def _digits(record: Record, path: Path) -> dict[str, tuple[float, np.ndarray]]:
             raise FormatError(
                 f"{path}: lead {name} misses {n_missing} of {len(values)} samples, and HL7 aECG cannot say so; write DICOM, or cut the gap out."
             )
-        try:
-            step = step_of(values)
-        except ValueError as error:
-            raise FormatError(f"{path}: lead {name} has {error}, which 16 bits do not hold; mend it first.") from None
+        step = step_of_lead(path, name, values)
         found[name] = (step, counts_of(values, step, 0))
     return found
 
@@ -138,7 +136,7 @@ def _subject(root: Element, record: Record, digest: str) -> None:
         _add(subject, "id", root=_uuid("subjects"), extension=record.patient)
     else:
         _add(subject, "id", nullFlavor="UNK")
-    if (sex := {"female": "F", "male": "M"}.get(str(record.meta.get("sex")))) is not None:
+    if (sex := SEX_LETTERS.get(str(record.meta.get("sex")))) is not None:
         _add(_below(subject, "subjectDemographicPerson"), "administrativeGenderCode", code=sex, codeSystem=_GENDER)
     _add(_below(assignment, "componentOf", "clinicalTrial"), "id", root=_uuid("no trial", digest))
 

@@ -18,8 +18,10 @@ import numpy as np
 
 from einthoven.errors import FormatError
 from einthoven.io.cut import cut, unique_names, with_limb_leads
-from einthoven.io.demographics import age_at, age_of, known, sex_of
-from einthoven.io.xml_leads import MAX_LEADS, MILLIVOLT, numbers_in, stacked
+from einthoven.io.demographics import age_at, age_of, known, moment_of, only_known, sex_of
+from einthoven.io.rates import is_rate
+from einthoven.io.units import in_millivolt
+from einthoven.io.xml_leads import MAX_LEADS, numbers_in, stacked
 from einthoven.io.xml_tree import number_at, read_tree, shown, text_at
 from einthoven.leads import canonical
 from einthoven.record import Record
@@ -67,7 +69,7 @@ def _strip(strip: Element, path: Path) -> tuple[float, list[str], list[np.ndarra
     for promise, expected in (("NumberOfLeads", len(lines)), ("ChannelSampleCountTotal", len(lines[0]))):
         promised = number_at(strip, promise)
         if promised is not None and promised != expected:
-            raise FormatError(f"{path}: expected {promise} {promised:g}; its StripData has {expected}: truncated?")
+            raise FormatError(f"{path}: expected {promise} {promised:g}; its StripData has {expected}: truncated? Export the ECG again.")
     return _rate(strip, path), names, lines
 
 
@@ -79,7 +81,7 @@ def _full_disclosure(whole: Element, path: Path) -> tuple[float, list[str], list
     if (promised is not None and promised != len(names)) or len(values) % len(names) or len(names) > MAX_LEADS:
         raise FormatError(
             f"{path}: expected FullDisclosure with equally many samples for each of its {len(names)} leads (NumberOfChannels {promised}); "
-            f"it has {len(values)} numbers."
+            f"it has {len(values)} numbers; export the ECG again."
         )
     return _rate(whole, path), names, list(values.reshape(-1, len(names)).T * _resolution(whole, path))
 
@@ -94,8 +96,10 @@ def _numbers(text: str, where: str) -> np.ndarray:
 def _rate(block: Element, path: Path) -> float:
     found = block.find("SampleRate")
     fs, unit = number_at(block, "SampleRate"), found.get("units", "Hz") if found is not None else ""
-    if fs is None or not 0 < fs <= 1e6 or unit.lower() != "hz":
-        raise FormatError(f"{path}: expected SampleRate in Hz; came {shown(text_at(block, 'SampleRate'))} {shown(unit)}.")
+    if not is_rate(fs) or unit.lower() != "hz":
+        raise FormatError(
+            f"{path}: expected SampleRate in Hz; came {shown(text_at(block, 'SampleRate'))} {shown(unit)}; export the ECG again."
+        )
     return fs
 
 
@@ -104,9 +108,11 @@ def _resolution(block: Element, path: Path) -> float:
     found = block.find("Resolution")
     value, unit = number_at(block, "Resolution"), found.get("units", "") if found is not None else ""
     voltage = _RESOLUTION.fullmatch(unit.strip())
-    factor = MILLIVOLT.get(voltage[1].lower()) if voltage else None
+    factor = in_millivolt(voltage[1]) if voltage else None
     if factor is None or value is None or not 0 < value < 1e9:
-        raise FormatError(f"{path}: expected Resolution above 0 in uVperLsb; came {shown(text_at(block, 'Resolution'))} {shown(unit)}.")
+        raise FormatError(
+            f"{path}: expected Resolution above 0 in uVperLsb; came {shown(text_at(block, 'Resolution'))} {shown(unit)}; export the ECG again."
+        )
     return value * factor
 
 
@@ -134,14 +140,10 @@ def _describe(root: Element) -> tuple[str | None, dict[str, Any]]:
         "measurements": {name: value for name, value in numbers.items() if value is not None},
         "device": device,
     }
-    return known(text_at(root, f"{person}/PID")), {key: value for key, value in said.items() if value not in (None, {}, "")}
+    return known(text_at(root, f"{person}/PID")), only_known(said)
 
 
 def _day(root: Element, place: str) -> datetime | None:
     date = [number_at(root, f"{place}/{part}") for part in ("Year", "Month", "Day")]
     clock = [number_at(root, f"{place}/{part}") or 0.0 for part in ("Hour", "Minute", "Second")]
-    year, month, day, hour, minute, second = (int(part) if part is not None else 0 for part in (*date, *clock))
-    try:
-        return datetime(year, month, day, hour, minute, second)
-    except (ValueError, OverflowError):
-        return None
+    return moment_of(*(int(part) if part is not None else 0 for part in (*date, *clock)))

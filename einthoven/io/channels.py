@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from einthoven.leads import LIMB, TWELVE, canonical
+from einthoven.leads import TWELVE, canonical
 from einthoven.record import Record
 
 _ECG = {
-    *(*TWELVE, *LIMB, "X", "Y", "Z", "V", "V7", "V8", "V9", "V3R", "V4R", "V5R", "V6R"),
+    *(*TWELVE, "X", "Y", "Z", "V", "V7", "V8", "V9", "V3R", "V4R", "V5R", "V6R"),
     *("ML", "MLI", "MLII", "MLIII", "MCL1", "CM5", "ECG"),
 }
 _OTHER = ("RESP", "PLETH", "PPG", "ABP", "ART", "PAP", "CVP", "ICP", "BP", "SPO2", "CO2", "EEG", "EMG", "EOG", "ACC", "NASAL", "FLOW")

@@ -21,11 +21,8 @@ from typing import Any
 from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
 from einthoven.io import hdf5
-from einthoven.io.sidecar import FOLDER
+from einthoven.io.sidecar import sidecars
 from einthoven.io.wfdb import header_path, read_header
-
-COMPANIONS = ("RECORDS", "ANNOTATORS", "README", "LICENSE", "SHA256SUMS")
-"""Files that a corpus of PhysioNet has beside its recordings: in a folder they are passed over, nobody means them."""
 
 Progress = Callable[[int, int], None]
 """Called as progress(done, total)."""
@@ -140,11 +137,9 @@ def _files(root: Path, out: Path) -> Iterator[Path]:
                 found = _claimed(path)
                 claimed |= found
                 below |= {file for file in found if file.parent != folder}
-        stems = {path.with_suffix("") for path in here if path.suffix.lower() != ".json"}
+        claimed |= sidecars(here)
         for path in here:
-            is_sidecar = path.name == FOLDER or (path.suffix.lower() == ".json" and path.with_suffix("") in stems)
-            is_other = is_sidecar or path.name.startswith(COMPANIONS)
-            if path not in claimed and not is_other and not io.is_annotation(path):
+            if path not in claimed and not io.is_companion(path) and not io.is_annotation(path):
                 yield path
 
 

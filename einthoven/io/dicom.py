@@ -23,6 +23,7 @@ from einthoven.io.cut import cut, unique_names, with_limb_leads
 from einthoven.io.dicom_describe import describe
 from einthoven.io.dicom_object import get, items, load, number, text
 from einthoven.io.pieces import Piece, together
+from einthoven.io.rates import is_rate
 from einthoven.io.units import in_millivolt
 from einthoven.leads import TWELVE, canonical
 from einthoven.record import Record
@@ -127,7 +128,7 @@ def _group(path: Path, item: Dataset) -> _Group:
     n_samples, n_channels = number(item, "NumberOfWaveformSamples", path), number(item, "NumberOfWaveformChannels", path)
     fs, offset = number(item, "SamplingFrequency", path), number(item, "MultiplexGroupTimeOffset", path)
     channels = items(item, "ChannelDefinitionSequence", path)
-    if fs is None or not 0 < fs <= 1e6:
+    if not is_rate(fs):
         raise FormatError(f"{path}: expected a sampling frequency in Hz; came {fs}; export it again.")
     if not n_samples or n_channels != len(channels) or not channels:
         raise FormatError(
@@ -188,14 +189,14 @@ def _counts(path: Path, group: _Group, is_little_endian: bool) -> tuple[np.ndarr
     bits = number(group.item, "WaveformBitsAllocated", path)
     if kind not in _SAMPLES or bits != 8 * int(_SAMPLES[kind][1]):
         raise FormatError(
-            f"{path}: expected samples SB, UB, SS, US, SL or UL of 8, 16 or 32 bits; came {kind or 'none'} of {bits or 0:g} bits."
+            f"{path}: expected samples SB, UB, SS, US, SL or UL of 8, 16 or 32 bits; came {kind or 'none'} of {bits or 0:g} bits; export the ECG again."
         )
     dtype = np.dtype(_SAMPLES[kind]).newbyteorder("<" if is_little_endian else ">")
     data = get(group.item, "WaveformData", path) or b""
     n_bytes = group.n_samples * len(group.channels) * dtype.itemsize
     if not isinstance(data, bytes) or len(data) < n_bytes:
         raise FormatError(
-            f"{path}: truncated: {group.n_samples} samples of {len(group.channels)} channels need {n_bytes} bytes; the file has {len(data)}."
+            f"{path}: truncated: {group.n_samples} samples of {len(group.channels)} channels need {n_bytes} bytes; the file has {len(data)}; export the ECG again."
         )
     pad = get(group.item, "WaveformPaddingValue", path)
     is_value = isinstance(pad, bytes) and len(pad) >= dtype.itemsize
@@ -235,7 +236,9 @@ def _scale(path: Path, name: str, channel: Dataset) -> tuple[float, float, str |
     millivolt = in_millivolt(code) or in_millivolt(meaning)
     if name in TWELVE and (millivolt is None or not sensitivity):
         came = f"{sensitivity or 'no sensitivity'} {code or meaning or 'without a unit'}"
-        raise FormatError(f"{path}: expected lead {name} in uV, mV or V per count; came {came}: its amplitude is not known.")
+        raise FormatError(
+            f"{path}: expected lead {name} in uV, mV or V per count; came {came}: its amplitude is not known; export the ECG again."
+        )
     gain = (1.0 if sensitivity is None else sensitivity) * (1.0 if correction is None else correction)
     unit = None if millivolt is not None else code or meaning or "counts"
     return gain * (millivolt or 1.0), (baseline or 0.0) * (millivolt or 1.0), unit

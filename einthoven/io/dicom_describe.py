@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from einthoven.errors import FormatError
-from einthoven.io.demographics import age_at, age_of, known, sex_of
+from einthoven.io.demographics import age_at, age_of, known, only_known, sex_of, stamp, stamped_day
 from einthoven.io.dicom_object import items, number, text
-from einthoven.io.stamp import day, moment
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -28,28 +27,28 @@ def describe(content: Dataset, path: Path) -> tuple[str | None, dict[str, Any]]:
     time = _time(content)
     age = _stated_age(text(content, "PatientAge"))
     if age is None:
-        age = age_at(day(text(content, "PatientBirthDate")), time)
+        age = age_at(stamped_day(text(content, "PatientBirthDate")), time)
     maker, model = (known(text(content, keyword)) for keyword in ("Manufacturer", "ManufacturerModelName"))
     statements, measurements = _annotations(content, path)
     found = {
         "age": age,
         "sex": sex_of(text(content, "PatientSex")),
         "time": time,
-        "device": " ".join(part for part in (maker, model) if part) or None,
-        "report": "\n".join(statements) or None,
-        "measurements": measurements or None,
+        "device": " ".join(part for part in (maker, model) if part),
+        "report": "\n".join(statements),
+        "measurements": measurements,
     }
-    return patient, {name: value for name, value in found.items() if value is not None}
+    return patient, only_known(found)
 
 
 def _time(content: Dataset) -> datetime | None:
     """When the recording began: as acquired, else as its content or study is dated."""
-    if (stated := moment(text(content, "AcquisitionDateTime"))) is not None:
+    if (stated := stamp(text(content, "AcquisitionDateTime"))) is not None:
         return stated
     for kind in ("Acquisition", "Content", "Study"):
         date = text(content, f"{kind}Date").replace(".", "")  # "1999.12.23" and "10:07:09" are how ACR-NEMA wrote them
         clock = text(content, f"{kind}Time").replace(":", "")
-        if clock and (found := moment(date + clock)) is not None:
+        if clock and (found := stamp(date + clock)) is not None:
             return found
     return None
 

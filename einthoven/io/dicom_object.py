@@ -7,21 +7,20 @@ kinds of exception. Nothing outside this file needs to know that.
 from __future__ import annotations
 
 import math
+import mmap
 import struct
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from einthoven.errors import FormatError
+from einthoven.io.bounds import MOST_UNPACKED
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 MOST_INFLATED = 50
 """A deflated object may become this many times its size; an ECG becomes two to four."""
-_DAMAGE = (ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError, struct.error)
-"""What pydicom raises over damaged bytes. AttributeError and TypeError are among them, so nothing of ours may stand in such a ``try``."""
-
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _WANTED = [
     *("SpecificCharacterSet", "SOPClassUID", "Modality", "TimezoneOffsetFromUTC", "AcquisitionDateTime", "ContentDate", "ContentTime"),
@@ -39,16 +38,29 @@ _WANTED = [
 ]
 
 
+def _damage() -> tuple[type[Exception], ...]:
+    """What pydicom raises over damaged bytes. AttributeError and TypeError are among them, so nothing of ours may stand in such a ``try``."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    reading = (EOFError, MemoryError, OSError, RecursionError, struct.error, zlib.error, BytesLengthException, InvalidDicomError)
+    return (*reading, ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError)
+
+
 def load(path: Path) -> Dataset:
     """The elements of an object that an ECG needs; pixels and everything private stay in the file. Raises FormatError."""
+    if path.stat().st_size == 0:
+        raise FormatError(f"{path}: is empty.")
     from pydicom.filereader import dcmread
 
-    _check_inflated(path)
-    try:
-        # A file that has lost its preamble is as good as one that has it; pydicom tells its encoding by the first element.
-        return dcmread(path, stop_before_pixels=True, specific_tags=list(_WANTED), force=True)
-    except (*_DAMAGE, MemoryError, zlib.error) as error:
-        raise damaged(path, "", error) from None
+    # pydicom asks for as many bytes as an element promises; a file would set them all aside first, a map gives what there is.
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        _check_inflated(path, mapped)
+        mapped.seek(0)
+        try:
+            # A file that has lost its preamble is as good as one that has it; pydicom tells its encoding by the first element.
+            return dcmread(cast(BinaryIO, mapped), stop_before_pixels=True, specific_tags=list(_WANTED), force=True)
+        except _damage() as error:
+            raise damaged(path, "", error) from None
 
 
 def damaged(path: Path, what: str, error: BaseException) -> FormatError:
@@ -59,24 +71,23 @@ def damaged(path: Path, what: str, error: BaseException) -> FormatError:
     )
 
 
-def _check_inflated(path: Path) -> None:
+def _check_inflated(path: Path, mapped: mmap.mmap) -> None:
     """Refuse a deflated object that would fill the memory."""
     from pydicom.filereader import read_dataset
 
-    with open(path, "rb") as file:
-        file.seek(132 if file.read(132)[128:] == b"DICM" else 0)
-        if file.read(2) != b"\2\0":
-            return
-        file.seek(-2, 1)
-        try:
-            meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
-            syntax = str(meta.get("TransferSyntaxUID", ""))
-        except _DAMAGE as error:
-            raise damaged(path, "its header", error) from None
-        if syntax != _DEFLATED:
-            return
-        data = file.read()
-    most = min(max(MOST_INFLATED * len(data), 1_000_000), 1_000_000_000)
+    start = 132 if mapped[128:132] == b"DICM" else 0
+    if mapped[start : start + 2] != b"\2\0":
+        return
+    mapped.seek(start)
+    try:
+        meta = read_dataset(cast(BinaryIO, mapped), False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+        syntax = str(meta.get("TransferSyntaxUID", ""))
+    except _damage() as error:
+        raise damaged(path, "its header", error) from None
+    if syntax != _DEFLATED:
+        return
+    data = mapped.read()
+    most = min(max(MOST_INFLATED * len(data), 1_000_000), MOST_UNPACKED)
     try:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         inflater.decompress(data, most)
@@ -92,7 +103,7 @@ def get(item: Dataset, keyword: str, path: Path) -> Any:
     """The value of an element, None where it is not there or empty. Raises FormatError where it is damaged."""
     try:
         value = item.get(keyword)
-    except _DAMAGE as error:
+    except _damage() as error:
         raise damaged(path, keyword, error) from None
     return None if value is None or value == "" else value
 
@@ -114,7 +125,7 @@ def text(item: Dataset, keyword: str) -> str:
     try:
         value = item.get(keyword)
         return "" if value is None else str(value).strip(" \0\r\n\t")
-    except _DAMAGE:
+    except _damage():
         return ""
 
 
@@ -125,7 +136,7 @@ def number(item: Dataset, keyword: str, path: Path) -> float | None:
         return None
     try:
         found = float(value)
-    except _DAMAGE:
+    except _damage():
         found = math.nan
     if not math.isfinite(found):
         raise FormatError(f"{path}: expected one number as {keyword}; came {str(value)[:40]!r}; export it again.")

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from einthoven.errors import FormatError
+from einthoven.io.demographics import SEX_LETTERS
 from einthoven.io.dicom import LEAD_CODES
-from einthoven.io.steps import counts_of, step_of
+from einthoven.io.quantise import counts_of, step_of_lead
 from einthoven.leads import TWELVE
 from einthoven.record import Record
 from einthoven.whole import appearing
@@ -68,7 +69,7 @@ def write(record: Record, path: Path) -> None:
     years from two years on, as DICOM writes it), sex, time, device and the report. Raises FormatError for what no such object may hold.
     """
     kind = _kind(record, path)
-    steps = [_step(path, name, values) for name, values in zip(record.leads, record.signal)]
+    steps = [step_of_lead(path, name, values) for name, values in zip(record.leads, record.signal)]
     counts = np.stack([counts_of(values, step, NOT_RECORDED) for values, step in zip(record.signal, steps)], axis=1)
     samples = np.ascontiguousarray(counts, dtype="<i2").tobytes()
     content = _object(record, kind, _digest(record, steps, samples))
@@ -96,13 +97,6 @@ def _kind(record: Record, path: Path) -> Kind:
     )
 
 
-def _step(path: Path, name: str, values: np.ndarray) -> float:
-    try:
-        return step_of(values)
-    except ValueError as error:
-        raise FormatError(f"{path}: lead {name} has {error}, which 16 bits do not hold; mend it first.") from None
-
-
 def _digest(record: Record, steps: Sequence[float], samples: bytes) -> str:
     said = {key: record.meta.get(key) for key in ("age", "sex", "time", "report", "device")}
     digest = hashlib.sha256(repr((record.record, record.patient, record.fs, record.leads, list(steps), said)).encode())
@@ -118,7 +112,7 @@ def _uid(digest: str, role: str) -> str:
 def _object(record: Record, kind: Kind, digest: str) -> Dataset:
     """Everything but the waveform."""
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import UID, ExplicitVRLittleEndian
 
     from einthoven import __version__
 
@@ -128,9 +122,9 @@ def _object(record: Record, kind: Kind, digest: str) -> Dataset:
     date, clock = f"{time.year:04d}{time:%m%d}", f"{time:%H%M%S}.{time.microsecond:06d}"
     content = Dataset()
     content.file_meta = FileMetaDataset()
-    content.file_meta.MediaStorageSOPClassUID = kind.uid
+    content.file_meta.MediaStorageSOPClassUID = UID(kind.uid)
     content.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    content.file_meta.MediaStorageSOPInstanceUID = _uid(digest, "instance")
+    content.file_meta.MediaStorageSOPInstanceUID = UID(_uid(digest, "instance"))
     content.SpecificCharacterSet = "ISO_IR 192"
     content.SOPClassUID, content.SOPInstanceUID = kind.uid, _uid(digest, "instance")
     content.StudyInstanceUID, content.SeriesInstanceUID = _uid(digest, "study"), _uid(digest, "series")
@@ -140,7 +134,7 @@ def _object(record: Record, kind: Kind, digest: str) -> Dataset:
     content.Manufacturer = _short(meta.get("device") or "Einthoven", 64)
     content.SeriesDescription = "ECG written by Einthoven"
     content.PatientID, content.PatientName, content.PatientBirthDate = _short(record.patient or "", 64), "", ""
-    content.PatientSex = {"female": "F", "male": "M"}.get(str(meta.get("sex")), "")
+    content.PatientSex = SEX_LETTERS.get(str(meta.get("sex")), "")
     if (age := _age(meta.get("age"))) is not None:
         content.PatientAge = age
     content.AccessionNumber, content.ReferringPhysicianName = "", ""

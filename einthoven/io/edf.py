@@ -15,15 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from einthoven.errors import FormatError
+from einthoven.io.bounds import MOST_UNPACKED
 from einthoven.io.channels import ecg_leads
 from einthoven.io.cut import cut, unique_names, with_limb_leads
 from einthoven.io.edf_header import Channel, Header, describe, read_header, texts
-from einthoven.io.units import in_millivolt
+from einthoven.io.rates import is_rate
+from einthoven.io.units import in_millivolt, other_units
 from einthoven.leads import TWELVE, canonical
 from einthoven.record import Record
-
-MAX_BYTES = 2**30
-"""Of float32 samples that are made at once; a longer recording is read in parts."""
 
 MOST_SECONDS = 1e9
 """Thirty years."""
@@ -48,12 +47,15 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
         raise FormatError(f"{path}: holds annotations and no signal; name the file with the signals.")
     names = unique_names([canonical(channel.name.removesuffix(".")) for channel in channels])
     meta, patient = describe(header)
-    factors, units = _units(path, channels, names)
-    ecg = ecg_leads(Record(np.empty((len(names), 0)), 1.0, tuple(names), meta={"units": units})) or tuple(names)
+    units = _units(path, channels, names)
+    others = other_units(path, names, units)
+    ecg = ecg_leads(Record(np.empty((len(names), 0)), 1.0, tuple(names), meta={"units": others})) or tuple(names)
     per_record = max(channel.n_samples for channel, name in zip(channels, names) if name in ecg)
     fs = header.rate(per_record)
-    if not 0 < fs <= 1e6:
-        raise FormatError(f"{path}: expected a sampling frequency up to 1 MHz; its header gives {fs:g} Hz.")
+    if not is_rate(fs):
+        raise FormatError(
+            f"{path}: expected a sampling frequency up to 1 MHz; its header gives {fs:g} Hz; mend its header, or export it again."
+        )
     data = np.memmap(path, np.uint8, "r", header.offset, (header.n_records, header.n_bytes))
     onsets, begin, annotations = _timing(path, header, data, everything=start is None and stop is None)
     if "time" in meta:
@@ -67,14 +69,14 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
         needs_all = not chosen <= set(names)  # a derived limb lead, or one that is not there: told by ``cut``
         wanted = [k for k in wanted if needs_all or names[k] in chosen]
     n_most = max([channels[k].n_samples for k in wanted] or [1]) * (last - first) / per_record  # a row at its own rate
-    if max(4 * (last - first) * len(wanted), 8 * n_most) > max(MAX_BYTES, 8 * path.stat().st_size):
+    if max(4 * (last - first) * len(wanted), 8 * n_most) > max(MOST_UNPACKED, 8 * path.stat().st_size):
         raise FormatError(
             f"{path}: {len(wanted)} signals for {(last - first) / fs:.0f} s are more than is read at once; give start and stop, or leads."
         )
     signal = np.empty((len(wanted), last - first), dtype=np.float32)
     interpolated = []
     for row, k in zip(signal, wanted):
-        row[:] = _lead(data, header, channels[k], onsets, per_record, first, last) * (factors[k] or 1.0)
+        row[:] = _lead(data, header, channels[k], onsets, per_record, first, last) * (in_millivolt(units[k]) or 1.0)
         if channels[k].n_samples != per_record:
             interpolated.append(names[k])
     missing = {names[k]: int(np.isnan(row).sum()) for row, k in zip(signal, wanted)} if header.plus != "D" else {}
@@ -82,7 +84,7 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
         meta["not_recorded"] = {name: n for name, n in missing.items() if n}
     if interpolated:
         meta["interpolated"] = interpolated
-    if shown := {names[k]: units[names[k]] for k in wanted if names[k] in units}:
+    if shown := {names[k]: others[names[k]] for k in wanted if names[k] in others}:
         meta["units"] = shown
     if report := [text.removeprefix(REPORT) for _, text in annotations if text.startswith(REPORT)]:
         meta["report"] = "\n".join(report)
@@ -92,37 +94,32 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
     return cut(with_limb_leads(record), path, leads=leads)
 
 
-def _units(path: Path, channels: Sequence[Channel], names: Sequence[str]) -> tuple[list[float | None], dict[str, str]]:
-    """mV per unit of each channel, None where its unit is no voltage; and those other units by name."""
-    factors: list[float | None] = []
-    others: dict[str, str] = {}
+def _units(path: Path, channels: Sequence[Channel], names: Sequence[str]) -> list[str]:
+    """The unit of each channel, "counts" where it has no scale. Raises FormatError where one of the twelve leads has none."""
+    units = []
     for channel, name in zip(channels, names):
-        factor = in_millivolt(channel.unit)
         (low, high), (bottom, top) = channel.digital, channel.physical
-        if low >= high or bottom == top:
-            if name in TWELVE:
-                raise FormatError(
-                    f"{path}: lead {name} has no scale: digital {low} to {high}, physical {bottom:g} to {top:g}; mend its header."
-                )
-            factor, unit = None, "counts"
-        else:
-            unit = channel.unit
-        if factor is None:
-            others[name] = unit
-            if name in TWELVE:
-                raise FormatError(f"{path}: lead {name} is in {unit!r}, expected mV, uV or V: its amplitude is not known; mend the header.")
-        factors.append(factor)
-    return factors, others
+        has_scale = low < high and bottom != top
+        if not has_scale and name in TWELVE:
+            raise FormatError(
+                f"{path}: lead {name} has no scale: digital {low} to {high}, physical {bottom:g} to {top:g}; mend its header."
+            )
+        units.append(channel.unit if has_scale else "counts")
+    return units
 
 
 def _timing(path: Path, header: Header, data: np.ndarray, everything: bool) -> tuple[np.ndarray, float, list[tuple[float, str]]]:
-    """When each data record begins, in s after the first; the fraction of a second at which the first does; and the annotations, of a continuous recording's first record only where a part
-    was asked for: a day's recording must not be gone through for ten seconds."""
+    """When each data record begins, in s after the first; the fraction of a second at which the first does; and the annotations.
+
+    Of a continuous recording those of its first record only, where a part was asked for: a day must not be gone through for ten seconds.
+    """
     regular = np.arange(header.n_records) * float(header.seconds)
     column = next((channel for channel in header.channels if channel.is_annotation), None)
     if not header.plus or column is None:
         if header.plus == "D":
-            raise FormatError(f"{path}: says that it is interrupted (EDF+D) and has no annotation channel that tells when; damaged.")
+            raise FormatError(
+                f"{path}: says that it is interrupted (EDF+D) and has no annotation channel that tells when: damaged; mend its header, or export it again."
+            )
         return regular, 0.0, []
     onsets, annotations = [], []
     stop = header.n_records if everything or header.plus == "D" else 1
@@ -130,7 +127,7 @@ def _timing(path: Path, header: Header, data: np.ndarray, everything: bool) -> t
         first, found = texts(data[k, column.offset : column.offset + header.width * column.n_samples].tobytes())
         if first is None and header.plus == "D":
             raise FormatError(
-                f"{path}: data record {k + 1} of {header.n_records} does not say when it begins, and the recording is interrupted; damaged."
+                f"{path}: data record {k + 1} of {header.n_records} does not say when it begins, and the recording is interrupted: damaged; mend its header, or export it again."
             )
         onsets.append(first or 0.0)
         annotations += found
@@ -140,9 +137,11 @@ def _timing(path: Path, header: Header, data: np.ndarray, everything: bool) -> t
         return regular, begin % 1, annotations
     out = np.array(onsets) - begin
     if out[-1] > MOST_SECONDS:
-        raise FormatError(f"{path}: its last data record begins {out[-1]:g} s after the first; damaged.")
+        raise FormatError(
+            f"{path}: its last data record begins {out[-1]:g} s after the first: damaged; mend its header, or export it again."
+        )
     if (np.diff(out) < float(header.seconds) * (1 - 1e-6) - 1e-6).any():
-        raise FormatError(f"{path}: its data records overlap in time; damaged.")
+        raise FormatError(f"{path}: its data records overlap in time: damaged; mend its header, or export it again.")
     return out, begin % 1, annotations
 
 

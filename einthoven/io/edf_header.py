@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from einthoven.errors import FormatError
-from einthoven.io.time_column import simplest
-from einthoven.io.wfdb_comments import years
+from einthoven.io.demographics import age_at, known, sex_of, years
+from einthoven.io.rates import simplest
+from einthoven.io.texts import decoded, one_line
 
 _FIXED, _PER_SIGNAL = 256, 256
 _FIELDS = (
@@ -34,8 +35,6 @@ _FIELDS = (
     ("reserved", 32),
 )
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_PLACEHOLDERS = {"", "x", "xx", "xxx", "unknown", "anonymous", "anonymized", "none", "n/a", "na", "-"}
-_SEX = {"F": "female", "M": "male"}
 MAX_SIGNALS = 4096
 
 
@@ -86,13 +85,15 @@ def read_header(path: Path) -> Header:
             raise FormatError(f"{path}: expected the 256 bytes that begin an EDF or BDF file; they are not there. Ask for the file again.")
         n_signals = _whole(path, fixed[252:256], "a number of signals")
         if not 0 < n_signals <= MAX_SIGNALS:
-            raise FormatError(f"{path}: expected 1 to {MAX_SIGNALS} signals; its header says {n_signals}.")
+            raise FormatError(
+                f"{path}: expected 1 to {MAX_SIGNALS} signals; its header says {n_signals}; mend its header, or export it again."
+            )
         raw = file.read(_PER_SIGNAL * n_signals)
     offset = _FIXED + len(raw)
     if len(raw) < _PER_SIGNAL * n_signals or _whole(path, fixed[184:192], "a header length") != offset:
         raise FormatError(
             f"{path}: expected a header of {_FIXED + _PER_SIGNAL * n_signals} bytes for {n_signals} signals; "
-            f"it says {_text(fixed[184:192])!r} and the file has {size} bytes: damaged or truncated."
+            f"it says {_text(fixed[184:192])!r} and the file has {size} bytes: damaged or truncated; mend its header, or export it again."
         )
     width = 3 if is_bdf else 2
     channels = _channels(path, raw, n_signals, width)
@@ -106,7 +107,9 @@ def read_header(path: Path) -> Header:
             f"{path}: truncated: the header promises {n_records} data records of {n_bytes} bytes; the file has {available}. Ask for the whole file."
         )
     if not 0 <= _number(path, fixed[244:252], "a duration of a data record") <= 1e8:
-        raise FormatError(f"{path}: expected the duration of a data record in s; its header says {_text(fixed[244:252])}.")
+        raise FormatError(
+            f"{path}: expected the duration of a data record in s; its header says {_text(fixed[244:252])}; mend its header, or export it again."
+        )
     duration = _text(fixed[244:252]).replace(",", ".")
     decimals = len(duration.partition(".")[2]) if "e" not in duration.lower() else 0
     kind = re.match(r"(?:EDF|BDF)\+([CD])", _text(fixed[192:236]))
@@ -164,21 +167,24 @@ def describe(header: Header) -> tuple[dict[str, Any], str | None]:
         meta["time"] = header.start
     parts = header.patient_field.split()
     if len(parts) >= 4 and parts[1] in ("F", "M", "X") and (header.plus or _date(parts[2]) or parts[2] == "X"):
-        if parts[1] in _SEX:
-            meta["sex"] = _SEX[parts[1]]
+        if sex := sex_of(parts[1]):
+            meta["sex"] = sex
         born = _date(parts[2])
         stated = next((found[1] for part in parts[4:] if (found := re.fullmatch(r"age=([\d.]{1,8})", part))), None)
-        if born and header.start is not None:
-            stated = str((header.start.date() - born).days / 365.25)
-        if (age := years(stated)) is not None:
+        if (age := age_at(born, header.start) if born and header.start else years(stated)) is not None:
             meta["age"] = age
         patient: str | None = parts[0]
     else:
         patient = header.patient_field if "/" not in header.patient_field else None
     recording = header.recording_field.split()
-    if header.plus and len(recording) >= 5 and recording[0] == "Startdate" and recording[4].lower() not in _PLACEHOLDERS:
+    if header.plus and len(recording) >= 5 and recording[0] == "Startdate" and _known(recording[4]):
         meta["device"] = recording[4].replace("_", " ")
-    return meta, None if patient is None or patient.lower() in _PLACEHOLDERS else patient
+    return meta, _known(patient)
+
+
+def _known(text: str | None) -> str | None:
+    """The same as of any header; X is how EDF+ leaves a part of a field out."""
+    return None if (text or "").lower() in ("x", "xx") else known(text)
 
 
 def texts(raw: bytes) -> tuple[float | None, list[tuple[float, str]]]:
@@ -224,11 +230,7 @@ def _date(text: str) -> date | None:
 
 def _text(field: bytes) -> str:
     """ASCII by the standard; UTF-8 or Latin-1 (µV) where a machine did otherwise."""
-    try:
-        text = field.decode("utf-8")
-    except UnicodeDecodeError:
-        text = field.decode("latin-1")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return one_line(decoded(field))
 
 
 def _whole(path: Path, field: bytes, what: str) -> int:
@@ -236,7 +238,7 @@ def _whole(path: Path, field: bytes, what: str) -> int:
     if not re.fullmatch(r"[-+]?\d{1,8}", text):
         # Some writers put "32767.0" where a whole number belongs.
         if not re.fullmatch(r"[-+]?\d{1,6}\.0*", text):
-            raise FormatError(f"{path}: expected {what}, a whole number; its header says {text!r}.")
+            raise FormatError(f"{path}: expected {what}, a whole number; its header says {text!r}; mend its header, or export it again.")
         text = text.split(".")[0]
     return int(text)
 
@@ -244,5 +246,5 @@ def _whole(path: Path, field: bytes, what: str) -> int:
 def _number(path: Path, field: bytes, what: str) -> float:
     text = _text(field).replace(",", ".")
     if not re.fullmatch(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?", text):
-        raise FormatError(f"{path}: expected {what}, a number; its header says {text!r}.")
+        raise FormatError(f"{path}: expected {what}, a number; its header says {text!r}; mend its header, or export it again.")
     return float(text)

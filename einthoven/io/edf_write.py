@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import FormatError
+from einthoven.io.demographics import SEX_LETTERS
 from einthoven.io.edf import REPORT
-from einthoven.io.steps import TOP, counts_of, step_of
+from einthoven.io.quantise import TOP, counts_of, step_of_lead
 from einthoven.leads import TWELVE
 from einthoven.record import Record
 from einthoven.whole import appearing
@@ -47,8 +48,8 @@ def write(record: Record, path: Path) -> None:
         unit = str(units.get(name, "mV"))
         # In µV, 0.1 µV is 3276.7 at the most, which eight characters hold; 0.0001 mV would lose digits.
         factor, unit = (1000.0, "uV") if unit == "mV" else (1.0, unit)
+        step = step_of_lead(path, name, values) * factor
         try:
-            step = step_of(values) * factor
             largest = _eight(TOP * Fraction(str(step)))
         except ValueError as error:
             raise FormatError(f"{path}: lead {name} has {error}, which EDF does not hold; mend it first.") from None
@@ -91,7 +92,7 @@ def _patient(path: Path, record: Record) -> Any:
 
     if record.patient is not None and not (record.patient.isascii() and record.patient.isprintable() and len(record.patient) <= 56):
         raise FormatError(f"{path}: EDF holds a patient's id of up to 56 ASCII characters; this one is {record.patient!r}: give another.")
-    sex = {"female": "F", "male": "M"}.get(str(record.meta.get("sex")), "X")
+    sex = SEX_LETTERS.get(str(record.meta.get("sex")), "X")
     age = record.meta.get("age")
     return edfio.Patient(code=_word(record.patient), sex=sex, additional=(f"age={age:.5g}",) if age is not None else ())  # type: ignore[arg-type]
 

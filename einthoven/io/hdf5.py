@@ -9,26 +9,29 @@ Links out of the file, virtual datasets and external storage are not followed: t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from einthoven.errors import FormatError
+from einthoven.io.bare_array import LEADS, RATES, UNITS, as_record, settled
 from einthoven.io.bounds import most_bytes
-from einthoven.io.cut import cut, with_limb_leads
+from einthoven.io.cut import cut
 from einthoven.io.hdf5_texts import texts_at, texts_of_attribute
-from einthoven.io.sidecar import Told, agreed, ask_for, in_mV, told
-from einthoven.leads import TWELVE, canonical
+from einthoven.io.rates import is_rate
+from einthoven.io.sidecar import Told, told
+from einthoven.leads import TWELVE
 from einthoven.record import Record
 
 _SIGNALS = ("ecg", "signal", "signals", "tracings", "tracing", "data", "x", "waveform")
-_RATES = ("fs", "sampling_rate", "sample_rate", "sampling_frequency", "frequency", "sfreq")
-_LEADS = ("leads", "lead_names", "sig_name", "channels", "ch_names")
-_UNITS = ("unit", "units")
 _IDS = ("exam_id", "record", "record_id", "id", "id_exam")
 _CODE_LENGTH, _MOST_VALUES = 4096, 4096
+_DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
+"""What h5py makes of what the library finds in a damaged file."""
 
 
 def read(
@@ -49,95 +52,60 @@ def read(
 
     Raises FormatError for a damaged file, for one that holds many where none is named, and where something is neither said nor told.
     """
-    import h5py
-
     path = Path(path)
-    try:
-        with h5py.File(path, "r") as file:
-            made = _read(path, file, told(path, fs, unit, names), record)
-    # h5py passes on what the library finds in a damaged file as any of these.
-    except (
-        OSError,
-        RuntimeError,
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        NotImplementedError,
-        OverflowError,
-        MemoryError,
-    ) as error:
-        raise FormatError(f"{path}: a damaged HDF5 file: {' '.join(str(error).split())[:200]}.") from None
+    given = told(path, fs, unit, names)
+    with _opened(path) as file:
+        made = _read(path, file, given, record)
     return cut(made, path, leads=leads, start=start, stop=stop)
 
 
 def record_names(path: Path | str) -> list[str]:
     """What ``record=`` may be for a file that holds many recordings; empty for a file of one. Raises FormatError."""
+    path = Path(path)
+    with _opened(path) as file:
+        signal = _signal(path, file)
+        if signal.ndim != 3:
+            return []
+        ids = _ids(path, file, len(signal))
+        return [str(k) for k in range(len(signal))] if ids is None else ids
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file; what goes wrong with it is a FormatError."""
     import h5py
 
-    path = Path(path)
     try:
         with h5py.File(path, "r") as file:
-            signal = _signal(path, file)
-            if signal.ndim != 3:
-                return []
-            ids = _ids(path, file, len(signal))
-            return [str(k) for k in range(len(signal))] if ids is None else ids
-    except (
-        OSError,
-        RuntimeError,
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        NotImplementedError,
-        OverflowError,
-        MemoryError,
-    ) as error:
+            yield file
+    except _DAMAGE as error:
         raise FormatError(f"{path}: a damaged HDF5 file: {' '.join(str(error).split())[:200]}.") from None
 
 
 def _read(path: Path, file: Any, given: Told, which: str | int | None) -> Record:
     signal = _signal(path, file)
-    name, stem = signal.name.strip("/"), path.stem
-    said = Told(_rate(path, file, signal), _word(path, file, signal, _UNITS), _texts(path, file, signal))
-    nothing_said = said == Told() and not dict(signal.attrs)
-    if nothing_said and name == "ecg" and signal.ndim == 2 and signal.shape[0] == 12 and signal.dtype == np.float16 and len(file) == 1:
-        said = Told(500.0, "mV", TWELVE)
-    is_code = name == "tracings" and signal.ndim == 3 and signal.shape[1:] == (_CODE_LENGTH, 12) and signal.dtype.kind == "f"
-    if nothing_said and is_code:
-        said = Told(400.0, "mV", TWELVE)
-    given = Told(*(agreed(path, what, s, t) for what, s, t in zip(("rate is", "unit is", "leads are"), _plain(said), _plain(given))))
-    missing = [what for what, value in (("rate", given.fs), ("unit", given.unit), ("lead names", given.leads)) if value is None]
-    place: Any = ()
-    if signal.ndim == 3:
-        k, exam = _which(path, file, len(signal), which)
-        place, stem = k, exam
-    if missing or given.fs is None or given.unit is None or given.leads is None:
-        raise ask_for(path, missing)
-    array = np.asarray(signal[place])
-    n = len(given.leads)
-    if array.ndim == 1:
-        array = array[None]
-    if array.ndim != 2 or n not in array.shape or not array.size:
-        raise FormatError(f"{path}: expected {n} leads ({' '.join(given.leads)}); {name} has the shape {signal.shape}.")
-    array = array if array.shape[0] == n and not is_code else array.T
-    meta: dict[str, Any] = {}
-    if nothing_said and is_code:
-        there = np.flatnonzero((array != 0).any(axis=0))
-        if not len(there):
-            raise FormatError(f"{path}: recording {stem} is all zeros.")
-        if there[0] > 0 or there[-1] < array.shape[1] - 1:
-            meta["padding_cut"] = [int(there[0]), int(array.shape[1] - 1 - there[-1])]
-        array = array[:, there[0] : there[-1] + 1]
-    rows, unique, others = in_mV(path, array, [canonical(lead) for lead in given.leads], [given.unit] * n)
-    if others:
-        meta["units"] = others
-    return with_limb_leads(Record(rows, given.fs, unique, record=stem, meta=meta))
+    name = signal.name.strip("/")
+    said = Told(_rate(path, file, signal), _word(path, file, signal, UNITS), _texts(path, file, signal))
+    is_silent = said == Told() and not dict(signal.attrs)
+    is_sph = is_silent and name == "ecg" and len(file) == 1 and signal.ndim == 2 and signal.shape[0] == 12 and signal.dtype == np.float16
+    is_code = is_silent and name == "tracings" and signal.ndim == 3 and signal.shape[1:] == (_CODE_LENGTH, 12) and signal.dtype.kind == "f"
+    if is_sph or is_code:
+        said = Told(500.0 if is_sph else 400.0, "mV", TWELVE)
+    place, stem = _which(path, file, len(signal), which) if signal.ndim == 3 else ((), path.stem)
+    array, meta = np.asarray(signal[place]), {}
+    if is_code:
+        array, n_before, n_behind = _without_padding(path, stem, array.T)
+        meta = {"padding_cut": [n_before, n_behind]} if n_before or n_behind else {}
+    made = as_record(path, array, settled(path, said, given))
+    return replace(made, record=stem, meta={**meta, **made.meta})
 
 
-def _plain(value: Told) -> tuple[Any, Any, Any]:
-    return value.fs, value.unit, value.leads
+def _without_padding(path: Path, stem: str, array: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """(lead, time) without the zeros at both ends, and how many there were at each."""
+    there = np.flatnonzero((array != 0).any(axis=0))
+    if not len(there):
+        raise FormatError(f"{path}: recording {stem} is all zeros; leave it out.")
+    return array[:, there[0] : there[-1] + 1], int(there[0]), int(array.shape[1] - 1 - there[-1])
 
 
 def _member(path: Path, file: Any, names: Sequence[str]) -> Any:
@@ -145,7 +113,7 @@ def _member(path: Path, file: Any, names: Sequence[str]) -> Any:
     import h5py
 
     if len(file) > 10_000:
-        raise FormatError(f"{path}: holds {len(file)} things at its root; expected one ECG, or one array of many.")
+        raise FormatError(f"{path}: holds {len(file)} things at its root; expected one ECG, or one array of many; split it.")
     by_name = {name.lower(): name for name in file}
     found = next((by_name[name] for name in names if name in by_name), None)
     if found is None:
@@ -164,10 +132,10 @@ def _signal(path: Path, file: Any) -> Any:
     signal = _member(path, file, _SIGNALS)
     if signal is None:
         found = ", ".join(list(file)[:20]) or "nothing"
-        raise FormatError(f"{path}: expected a dataset named {', '.join(_SIGNALS)} at its root; it holds {found}.")
+        raise FormatError(f"{path}: expected a dataset named {', '.join(_SIGNALS)} at its root; it holds {found}; name the signal so.")
     if signal.shape is None or signal.dtype.kind not in "fiu" or not 1 <= signal.ndim <= 3 or not signal.size:
         raise FormatError(
-            f"{path}: expected numbers of shape (lead, time); {signal.name} has the shape {signal.shape} and type {signal.dtype}."
+            f"{path}: expected numbers of shape (lead, time); {signal.name} has the shape {signal.shape} and type {signal.dtype}; mend it, or write it again."
         )
     one = signal.shape[1:] if signal.ndim == 3 else signal.shape
     _bounded(path, signal, one)
@@ -184,7 +152,7 @@ def _bounded(path: Path, item: Any, shape: Sequence[int]) -> None:
         )
     if item.chunks is None and item.id.get_storage_size() < item.nbytes:
         raise FormatError(
-            f"{path}: truncated: {item.name} of shape {item.shape} has {item.nbytes} bytes; {item.id.get_storage_size()} are stored."
+            f"{path}: truncated: {item.name} of shape {item.shape} has {item.nbytes} bytes; {item.id.get_storage_size()} are stored; copy it again."
         )
 
 
@@ -195,7 +163,7 @@ def _value(path: Path, file: Any, signal: Any, names: Sequence[str]) -> np.ndarr
         if found := next((by_name[name] for name in names if name in by_name), None):
             kept = attributes.get_id(found)
             if int(np.prod(kept.shape, dtype=object)) > _MOST_VALUES:
-                raise FormatError(f"{path}: its attribute {found} has more values than leads; damaged.")
+                raise FormatError(f"{path}: its attribute {found} has more values than leads: damaged; mend it, or write it again.")
             if kept.dtype.hasobject:
                 return _followed(path, found, texts_of_attribute(path, found, int(np.prod(kept.shape, dtype=object))))
             return np.asarray(attributes[found])
@@ -223,11 +191,11 @@ def _followed(path: Path, name: str, texts: list[str] | None) -> np.ndarray:
 
 
 def _rate(path: Path, file: Any, signal: Any) -> float | None:
-    value = _value(path, file, signal, _RATES)
+    value = _value(path, file, signal, RATES)
     if value is None:
         return None
-    if value.size != 1 or value.dtype.kind not in "fiu" or not 0 < float(value.reshape(-1)[0]) <= 1e6:
-        raise FormatError(f"{path}: expected fs as a rate in Hz; it says {str(value)[:60]!r}.")
+    if value.size != 1 or value.dtype.kind not in "fiu" or not is_rate(float(value.reshape(-1)[0])):
+        raise FormatError(f"{path}: expected fs as a rate in Hz; it says {str(value)[:60]!r}; mend it, or write it again.")
     return float(value.reshape(-1)[0])
 
 
@@ -235,12 +203,12 @@ def _word(path: Path, file: Any, signal: Any, names: Sequence[str]) -> str | Non
     value = _value(path, file, signal, names)
     words = None if value is None else _decoded(value)
     if words is not None and len(set(words)) != 1:
-        raise FormatError(f"{path}: expected one unit; it says {words}.")
+        raise FormatError(f"{path}: expected one unit; it says {words}; mend it, or write it again.")
     return words[0] if words else None
 
 
 def _texts(path: Path, file: Any, signal: Any) -> tuple[str, ...] | None:
-    value = _value(path, file, signal, _LEADS)
+    value = _value(path, file, signal, LEADS)
     if value is None:
         return None
     words = _decoded(value)
@@ -269,5 +237,7 @@ def _which(path: Path, file: Any, n: int, which: str | int | None) -> tuple[int,
     if str(which) not in known:
         raise FormatError(f"{path}: holds {n} recordings ({', '.join(known[:3])}{', …' if n > 3 else ''}); asked for {which}.")
     if known.count(str(which)) > 1:
-        raise FormatError(f"{path}: {which} is the id of {known.count(str(which))} of its recordings; expected one.")
+        raise FormatError(
+            f"{path}: {which} is the id of {known.count(str(which))} of its recordings; expected one; mend it, or write it again."
+        )
     return known.index(str(which)), str(which) if ids is not None else f"{path.stem}/{which}"

@@ -13,25 +13,22 @@ import struct
 from binascii import crc_hqx
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from einthoven.errors import FormatError
+from einthoven.io.bounds import MOST_READ
 from einthoven.io.cut import cut, unique_names
-from einthoven.io.demographics import age_at, known
+from einthoven.io.demographics import SEX_BY_NUMBER, age_at, known_id, moment_of
+from einthoven.io.texts import one_line
 from einthoven.leads import canonical
 from einthoven.record import Record
 
 HEADER_BYTES = 522
-MAX_BYTES = 2**35
-"""A part that would take more than 32 GiB of memory is refused."""
-
 _LEADS = ("", "bipolar", "X", "Y", "Z", "I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6", "ES", "AS", "AI")
 _QUALITIES = {1: "good", 2: "intermittent noise", 3: "frequent noise", 4: "intermittent disconnect", 5: "frequent disconnect"}
-_SEX = {1: "male", 2: "female"}
 
 
 @dataclass(frozen=True)
@@ -62,11 +59,11 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
         n_leads = len(header.leads)
         if wrong := [lead for lead, nanovolt in zip(header.leads, header.nanovolts) if nanovolt <= 0]:
             raise FormatError(
-                f"{path}: expected the resolution of each lead in nV; for {wrong[0]} there is none: its amplitude is not known."
+                f"{path}: expected the resolution of each lead in nV; for {wrong[0]} there is none: its amplitude is not known; export it again."
             )
         first = 0 if start is None else min(max(round(start * header.fs), 0), header.n_samples)
         last = header.n_samples if stop is None else min(max(round(stop * header.fs), first), header.n_samples)
-        if 4 * n_leads * (last - first) > MAX_BYTES:
+        if 4 * n_leads * (last - first) > MOST_READ:
             raise FormatError(
                 f"{path}: {last - first} samples of {n_leads} leads are more than is read at once; ask for a part (start, stop)."
             )
@@ -93,7 +90,9 @@ def read_annotations(path: Path | str) -> tuple[np.ndarray, list[str]]:
     header = read_header(path, data[:HEADER_BYTES], b"ANN  1.0", len(data))
     body = data[header.begin :]
     if len(body) < 4 or len(body) % 4:
-        raise FormatError(f"{path}: truncated: expected 4 bytes for the first sample and 4 for each beat; there are {len(body)}.")
+        raise FormatError(
+            f"{path}: truncated: expected 4 bytes for the first sample and 4 for each beat; there are {len(body)}; export it again."
+        )
     beats = np.frombuffer(body, dtype=np.dtype([("label", "S1"), ("detail", "S1"), ("interval", "<u2")]), offset=4)
     return int.from_bytes(body[:4], "little") + np.cumsum(beats["interval"].astype(np.int64)), [
         label.decode("latin-1") for label in beats["label"]
@@ -103,17 +102,21 @@ def read_annotations(path: Path | str) -> tuple[np.ndarray, list[str]]:
 def read_header(path: Path, data: bytes, magic: bytes, size: int) -> Header:
     """What the header of a file of ``size`` bytes says. Raises FormatError."""
     if not data.startswith(magic):
-        raise FormatError(f"{path}: expected {magic.decode()} at its beginning; it begins with {data[:8].decode('latin-1')!a}.")
+        raise FormatError(
+            f"{path}: expected {magic.decode()} at its beginning; it begins with {data[:8].decode('latin-1')!a}; export it again."
+        )
     if len(data) < HEADER_BYTES:
-        raise FormatError(f"{path}: truncated: the header has {HEADER_BYTES} bytes; the file has {size}.")
+        raise FormatError(f"{path}: truncated: the header has {HEADER_BYTES} bytes; the file has {size}; export it again.")
     checksum, n_text, n_samples, text_begin, begin = struct.unpack_from("<H4i", data, 8)
     n_leads, *per_lead = struct.unpack_from("<37h", data, 156)
     codes, qualities, nanovolts = per_lead[:12], per_lead[12:24], per_lead[24:36]
     (fs,) = struct.unpack_from("<h", data, 272)
     if not HEADER_BYTES <= begin <= size:
-        raise FormatError(f"{path}: truncated or damaged: its data begin at byte {begin}; the file has {size}.")
+        raise FormatError(f"{path}: truncated or damaged: its data begin at byte {begin}; the file has {size}; export it again.")
     if not 1 <= n_leads <= 12 or fs <= 0:
-        raise FormatError(f"{path}: expected 1 to 12 leads and a rate in Hz; the header states {n_leads} leads at {fs} Hz.")
+        raise FormatError(
+            f"{path}: expected 1 to 12 leads and a rate in Hz; the header states {n_leads} leads at {fs} Hz; export it again."
+        )
     if magic == b"ISHNE1.0":
         n_samples = _n_samples(path, n_samples, n_leads, size - begin)
     with open(path, "rb") as file:
@@ -124,7 +127,6 @@ def read_header(path: Path, data: bytes, magic: bytes, size: int) -> Header:
     if checksum and block and checksum != crc_hqx(block[10:], 0xFFFF):
         meta["checksum_mismatch"] = ["header"]
     names = unique_names([canonical(_LEADS[code]) if 0 <= code < len(_LEADS) else f"lead code {code}" for code in codes[:n_leads]])
-    patient = known(_text(data[108:128]))
     return Header(
         n_samples=n_samples,
         begin=begin,
@@ -132,7 +134,7 @@ def read_header(path: Path, data: bytes, magic: bytes, size: int) -> Header:
         leads=tuple(names),
         qualities=tuple(qualities[:n_leads]),
         nanovolts=tuple(nanovolts[:n_leads]),
-        patient=patient if patient and patient.strip("0") else None,
+        patient=known_id(_text(data[108:128])),
         meta=meta,
     )
 
@@ -147,7 +149,7 @@ def _n_samples(path: Path, stated: int, n_leads: int, n_bytes: int) -> int:
     if stated > there:
         raise FormatError(
             f"{path}: truncated: the header promises {stated} samples of {n_leads} leads, {2 * stated * n_leads} bytes; "
-            f"it has {n_bytes}, enough for {there} samples."
+            f"it has {n_bytes}, enough for {there} samples; export it again."
         )
     return stated
 
@@ -155,30 +157,18 @@ def _n_samples(path: Path, stated: int, n_leads: int, n_bytes: int) -> int:
 def _meta(data: bytes) -> dict[str, Any]:
     """What the header says of the person and the moment; -9 and 0 stand for what is not known."""
     sex, _, *rest = struct.unpack_from("<2h12h", data, 128)
-    born, day, clock = _date(rest[0:3]), _date(rest[3:6]), rest[9:12]
+    born, day, clock = moment_of(*rest[2::-1]), moment_of(*rest[5:2:-1]), rest[9:12]  # day, month, year
     meta: dict[str, Any] = {}
     if day is not None:
-        try:
-            meta["time"] = datetime.combine(day, time(*clock))
-        except ValueError:
-            meta["time"] = day
+        meta["time"] = moment_of(day.year, day.month, day.day, *clock) or day
     if (age := age_at(born, day)) is not None:
         meta["age"] = age
-    if sex in _SEX:
-        meta["sex"] = _SEX[sex]
+    if sex in SEX_BY_NUMBER:
+        meta["sex"] = SEX_BY_NUMBER[sex]
     if device := _text(data[232:272]):
         meta["device"] = device
     return meta
 
 
-def _date(numbers: Sequence[int]) -> datetime | None:
-    """Day, month, year."""
-    try:
-        return datetime(numbers[2], numbers[1], numbers[0])
-    except ValueError:
-        return None
-
-
 def _text(data: bytes) -> str:
-    text = data.partition(b"\0")[0].decode("latin-1")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return one_line(data.partition(b"\0")[0].decode("latin-1"))

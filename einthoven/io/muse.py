@@ -21,8 +21,10 @@ import numpy as np
 
 from einthoven.errors import FormatError
 from einthoven.io.cut import cut, unique_names, with_limb_leads
-from einthoven.io.demographics import age_at, age_of, known, moment, sex_of
-from einthoven.io.xml_leads import MILLIVOLT, stacked
+from einthoven.io.demographics import age_at, age_of, known, moment, only_known, sex_of
+from einthoven.io.rates import is_rate
+from einthoven.io.units import in_millivolt
+from einthoven.io.xml_leads import stacked
 from einthoven.io.xml_tree import number_at, read_tree, shown, text_at
 from einthoven.leads import canonical
 from einthoven.record import Record
@@ -70,7 +72,7 @@ def describe(root: Element) -> tuple[str | None, dict[str, Any]]:
         "device": known(text_at(root, f"{test}Device")),
         "test_id": known(text_at(root, "PharmaData/PharmaUniqueECGID")) or known(text_at(root, ".//TestID")),
     }
-    return patient, {key: value for key, value in said.items() if value not in (None, {}, [], "")}
+    return patient, only_known(said)
 
 
 def _statements(root: Element) -> tuple[str, list[int]]:
@@ -137,13 +139,13 @@ def _rhythm(root: Element, path: Path) -> tuple[float, list[str], list[np.ndarra
 def _rate(block: Element, path: Path) -> float:
     base, exponent = number_at(block, "SampleBase"), number_at(block, "SampleExponent") or 0.0
     fs = base * 10.0**exponent if base is not None and abs(exponent) <= 6 else 0.0
-    if not 0 < fs <= 1e6:
+    if not is_rate(fs):
         raise FormatError(
-            f"{path}: expected a sampling frequency in Hz; came SampleBase {shown(text_at(block, 'SampleBase'))}, SampleExponent {shown(text_at(block, 'SampleExponent'))}."
+            f"{path}: expected a sampling frequency in Hz; came SampleBase {shown(text_at(block, 'SampleBase'))}, SampleExponent {shown(text_at(block, 'SampleExponent'))}; export the ECG again."
         )
     kind = text_at(block, "SampleType")
     if kind is not None and kind.upper() != "CONTINUOUS_SAMPLES":
-        raise FormatError(f"{path}: expected SampleType CONTINUOUS_SAMPLES; came {shown(kind)}, which is not known.")
+        raise FormatError(f"{path}: expected SampleType CONTINUOUS_SAMPLES; came {shown(kind)}, which is not known; export the ECG again.")
     return fs
 
 
@@ -151,15 +153,15 @@ def _samples(lead: Element, name: str, path: Path) -> np.ndarray:
     """One lead in mV, (time,) float32."""
     where = f"{path}: lead {shown(name)}"
     per_bit, unit = number_at(lead, "LeadAmplitudeUnitsPerBit"), text_at(lead, "LeadAmplitudeUnits")
-    factor = MILLIVOLT.get((unit or "").lower())
+    factor = in_millivolt(unit)
     if factor is None or per_bit is None or not 0 < per_bit < 1e9:
         raise FormatError(
-            f"{where}: expected LeadAmplitudeUnitsPerBit above 0, in MICROVOLTS or MILLIVOLTS; came {shown(text_at(lead, 'LeadAmplitudeUnitsPerBit'))} {shown(unit)}."
+            f"{where}: expected LeadAmplitudeUnitsPerBit above 0, in MICROVOLTS or MILLIVOLTS; came {shown(text_at(lead, 'LeadAmplitudeUnitsPerBit'))} {shown(unit)}; export the ECG again."
         )
     size = number_at(lead, "LeadSampleSize")
     size = 2.0 if size is None else size
     if size not in _INTEGER:
-        raise FormatError(f"{where}: expected LeadSampleSize 1, 2 or 4 bytes; came {size:g}.")
+        raise FormatError(f"{where}: expected LeadSampleSize 1, 2 or 4 bytes; came {size:g}; export the ECG again.")
     try:
         data = base64.b64decode("".join((text_at(lead, "WaveFormData") or "").split()), validate=True)
     except (binascii.Error, ValueError) as error:
@@ -174,10 +176,10 @@ def _samples(lead: Element, name: str, path: Path) -> np.ndarray:
         promised = number_at(lead, promise)
         if (promised is not None and promised != expected) or len(data) % int(size):
             raise FormatError(
-                f"{where}: expected {promise} {promised}; its waveform has {len(data)} bytes of {size:g} a sample: truncated?"
+                f"{where}: expected {promise} {promised}; its waveform has {len(data)} bytes of {size:g} a sample: truncated? Export the ECG again."
             )
     if n_samples == 0:
-        raise FormatError(f"{where}: has no samples.")
+        raise FormatError(f"{where}: has no samples; export the ECG again.")
     line = (np.frombuffer(data, dtype=_INTEGER[int(size)]) * (per_bit * factor)).astype(np.float32)
     if (text_at(lead, "LeadOff") or "").upper() == "TRUE":
         line[:] = np.nan

@@ -1,7 +1,7 @@
 """NumPy files: ``.npy``, an array of bare numbers, and ``.npz``, several arrays by name. Pickled objects are refused, never loaded.
 
 An archive may say everything of itself: the signal as ``ecg``, ``signal``, ``x``, …; ``fs``; ``leads``; ``unit``. What is not there is asked for by
-name (``sidecar.py``). Which axis is which is told by the number of lead names; where both axes have it, leads stand first.
+name (``sidecar.py``).
 """
 
 from __future__ import annotations
@@ -18,16 +18,14 @@ from typing import IO, Any
 import numpy as np
 
 from einthoven.errors import FormatError
+from einthoven.io.bare_array import LEADS, RATES, UNITS, as_record, settled
 from einthoven.io.bounds import most_bytes
-from einthoven.io.cut import cut, with_limb_leads
-from einthoven.io.sidecar import Told, agreed, ask_for, in_mV, told
-from einthoven.leads import canonical
+from einthoven.io.cut import cut
+from einthoven.io.rates import is_rate
+from einthoven.io.sidecar import Told, told
 from einthoven.record import Record
 
 _SIGNALS = ("ecg", "signal", "signals", "x", "data", "tracing", "val", "feats", "arr_0")
-_RATES = ("fs", "sampling_rate", "sample_rate", "sampling_frequency", "frequency", "sfreq", "curr_sample_rate")
-_LEADS = ("leads", "lead_names", "lead", "sig_name", "channels", "ch_names", "names")
-_UNITS = ("unit", "units")
 
 
 def read(
@@ -53,37 +51,10 @@ def read(
     with open(path, "rb") as file:
         if file.read(6) == b"\x93NUMPY":
             file.seek(0)
-            array, given = _array(path, file, path.stat().st_size), given
+            array = _array(path, file, path.stat().st_size)
         else:
             array, given = _archive(path, given)
     return cut(as_record(path, array, given, record), path, leads=leads, start=start, stop=stop)
-
-
-def as_record(path: Path, array: np.ndarray, given: Told, which: int | None = None) -> Record:
-    """A recording from an array of one, two or three axes. Raises FormatError for anything that must be told and is not."""
-    stem = path.stem
-    if array.ndim == 3:
-        if which is None:
-            raise FormatError(
-                f"{path}: holds {len(array)} recordings, an array of shape {array.shape}; name one: record=0 … {len(array) - 1}."
-            )
-        if not 0 <= which < len(array):
-            raise FormatError(f"{path}: holds the recordings 0 … {len(array) - 1}; asked for {which}.")
-        array, stem = array[which], f"{path.stem}/{which}"
-    if array.ndim not in (1, 2) or not array.size or array.dtype.kind not in "fiu":
-        raise FormatError(
-            f"{path}: expected numbers of shape (lead, time); it holds an array of shape {array.shape} and type {array.dtype}."
-        )
-    missing = [name for name, value in (("rate", given.fs), ("unit", given.unit), ("lead names", given.leads)) if value is None]
-    if missing or given.fs is None or given.unit is None or given.leads is None:
-        raise ask_for(path, missing)
-    rows = array[None] if array.ndim == 1 else array
-    n = len(given.leads)
-    if n not in rows.shape:
-        raise FormatError(f"{path}: expected {n} leads ({' '.join(given.leads)}); its array has the shape {array.shape}.")
-    rows = rows if rows.shape[0] == n else rows.T
-    signal, unique, others = in_mV(path, rows, [canonical(name) for name in given.leads], [given.unit] * n)
-    return with_limb_leads(Record(signal, given.fs, unique, record=stem, meta={"units": others} if others else {}))
 
 
 def _array(path: Path, file: IO[bytes], size: int) -> np.ndarray:
@@ -100,12 +71,12 @@ def _array(path: Path, file: IO[bytes], size: int) -> np.ndarray:
         raise FormatError(f"{path}: holds pickled objects, which are not loaded: they could run anything; save plain numbers and texts.")
     n_bytes = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or len(shape) > 8 or n_bytes > size:
-        raise FormatError(f"{path}: truncated: an array of shape {shape} has {n_bytes} bytes; the file has {size}.")
+        raise FormatError(f"{path}: truncated: an array of shape {shape} has {n_bytes} bytes; the file has {size}; copy it again.")
     if n_bytes > most_bytes(path):
         raise FormatError(f"{path}: an array of {n_bytes} bytes is more than is read at once; split it.")
     data = file.read(n_bytes)
     if len(data) != n_bytes:
-        raise FormatError(f"{path}: truncated: an array of shape {shape} has {n_bytes} bytes; {len(data)} are there.")
+        raise FormatError(f"{path}: truncated: an array of shape {shape} has {n_bytes} bytes; {len(data)} are there; copy it again.")
     return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
 
 
@@ -125,26 +96,25 @@ def _archive(path: Path, given: Told) -> tuple[np.ndarray, Told]:
                 with archive.open(members[name]) as file:
                     return _array(path, file, members[name].file_size)
 
-            array, rate, leads, unit = (content(names) for names in (_SIGNALS, _RATES, _LEADS, _UNITS))
+            array, rate, leads, unit = (content(names) for names in (_SIGNALS, RATES, LEADS, UNITS))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
         raise FormatError(f"{path}: a damaged archive of NumPy arrays: {' '.join(str(error).split())[:160]}.") from None
     if array is None:
         found = ", ".join(members) or "none"
-        raise FormatError(f"{path}: expected an array named {', '.join(_SIGNALS[:-1])}; it holds {found}.")
-    said = (_one(path, "fs", rate, "fiu"), _one(path, "unit", unit, "U"), _texts(path, leads))
-    return array, Told(
-        *(agreed(path, what, s, t) for what, s, t in zip(("rate is", "unit is", "leads are"), said, (given.fs, given.unit, given.leads)))
-    )
+        raise FormatError(f"{path}: expected an array named {', '.join(_SIGNALS[:-1])}; it holds {found}; name the signal so.")
+    return array, settled(path, Told(_one(path, "fs", rate, "fiu"), _one(path, "unit", unit, "U"), _texts(path, leads)), given)
 
 
 def _one(path: Path, name: str, value: np.ndarray | None, kinds: str) -> Any:
     if value is None:
         return None
     if value.size != 1 or value.dtype.kind not in kinds:
-        raise FormatError(f"{path}: expected one value as {name}; got an array of shape {value.shape} and type {value.dtype}.")
+        raise FormatError(
+            f"{path}: expected one value as {name}; got an array of shape {value.shape} and type {value.dtype}; mend it, or write it again."
+        )
     one = value.reshape(-1)[0].item()
-    if name == "fs" and not 0 < one <= 1e6:
-        raise FormatError(f"{path}: expected fs as a rate in Hz; got {one}.")
+    if name == "fs" and not is_rate(one):
+        raise FormatError(f"{path}: expected fs as a rate in Hz; got {one}; mend it, or write it again.")
     return float(one) if name == "fs" else one
 
 
@@ -152,6 +122,8 @@ def _texts(path: Path, value: np.ndarray | None) -> tuple[str, ...] | None:
     if value is None:
         return None
     if value.dtype.kind not in "US" or value.ndim > 1 or value.size > 4096:
-        raise FormatError(f"{path}: expected the leads as texts; got an array of shape {value.shape} and type {value.dtype}.")
+        raise FormatError(
+            f"{path}: expected the leads as texts; got an array of shape {value.shape} and type {value.dtype}; mend it, or write it again."
+        )
     names = value.reshape(-1).tolist()
     return tuple(name.decode("latin-1") if isinstance(name, bytes) else name for name in names)

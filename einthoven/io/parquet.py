@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import FormatError
+from einthoven.io.bare_array import as_record, settled
 from einthoven.io.bounds import most_bytes
 from einthoven.io.cut import cut
-from einthoven.io.numpy_file import as_record
-from einthoven.io.sidecar import Told, agreed, told
+from einthoven.io.sidecar import Told, told
 from einthoven.io.table import record_of
 from einthoven.io.table_layout import Column, column_of, is_generic, is_lead
 from einthoven.record import Record
@@ -68,7 +68,7 @@ def read(
         named = [column.name for column in columns if column.kind == "lead"]
         if not any(map(is_lead, named)) and not (named and all(map(is_generic, named))):
             raise FormatError(
-                f"{path}: expected a column of numbers for each lead, or one column of lists; it has {', '.join(schema.names)[:200]}."
+                f"{path}: expected a column of numbers for each lead, or one column of lists; it has {', '.join(schema.names)[:200]}; mend it, or write it again."
             )
         values = np.array([file.read(columns=[name]).column(0).to_numpy() for name in numbers], dtype=np.float64)
     except (pa.ArrowException, OSError, ValueError, NotImplementedError) as error:
@@ -88,14 +88,11 @@ def _told(path: Path, schema: Any, given: Told) -> Told:
         )
     except ValueError:
         raise FormatError(
-            f"{path}: expected fs as a number and leads as names in its metadata; got {said.get('fs')!r}, {said.get('leads')!r}."
+            f"{path}: expected fs as a number and leads as names in its metadata; got {said.get('fs')!r}, {said.get('leads')!r}; mend it, or write it again."
         ) from None
     own = told(path, rate, said.get("unit"), names)  # checked in the same way; what a sidecar adds comes twice and is the same
-    return Told(
-        agreed(path, "rate is", own.fs if rate is not None else None, given.fs),
-        agreed(path, "unit is", own.unit if "unit" in said else None, given.unit),
-        agreed(path, "leads are", own.leads if names is not None else None, given.leads),
-    )
+    stated = Told(own.fs if rate is not None else None, own.unit if "unit" in said else None, own.leads if names is not None else None)
+    return settled(path, stated, given)
 
 
 def _columns(schema: Any, names: Sequence[str]) -> list[Column]:
@@ -112,7 +109,7 @@ def _from_lists(path: Path, table: Any, name: str, texts: Sequence[str], given: 
 
     column = table.column(name).combine_chunks()
     if isinstance(column, pa.ChunkedArray):  # of no rows, or of several chunks that stay apart
-        raise FormatError(f"{path}: expected a list of samples in each row of {name}; there is none.")
+        raise FormatError(f"{path}: expected a list of samples in each row of {name}; there is none; mend it, or write it again.")
     stem = path.stem
     if pa.types.is_list(column.type.value_type) or pa.types.is_large_list(column.type.value_type):
         if which is None and len(column) != 1:
@@ -124,7 +121,9 @@ def _from_lists(path: Path, table: Any, name: str, texts: Sequence[str], given: 
         given = Told(given.fs, given.unit, tuple(str(text) for text in table.column(texts[0]).to_pylist()))
     lengths = set() if column is None else set(column.value_lengths().to_pylist())
     if len(lengths) != 1 or None in lengths:
-        raise FormatError(f"{path}: expected lists of one length in {name}, a lead's samples each; they differ, or one is missing.")
+        raise FormatError(
+            f"{path}: expected lists of one length in {name}, a lead's samples each; they differ, or one is missing; mend it, or write it again."
+        )
     array = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
     made = as_record(path, array, given)
     return Record(made.signal, made.fs, made.leads, record=stem, meta=made.meta)

@@ -19,8 +19,9 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from einthoven.errors import FormatError
+from einthoven.io.bounds import MOST_UNPACKED
 from einthoven.io.cut import cut, unique_names, with_limb_leads
-from einthoven.io.demographics import age_at, age_of, known, moment, sex_of
+from einthoven.io.demographics import age_at, age_of, known, moment, only_known, sex_of
 from einthoven.io.philips_xli import HEADER, decompress
 from einthoven.io.xml_leads import MAX_LEADS, numbers_in
 from einthoven.io.xml_tree import as_number, number_at, read_tree, shown, text_at
@@ -28,7 +29,6 @@ from einthoven.leads import LIMB, TWELVE, canonical
 from einthoven.record import Record
 
 ROOT = "restingecgdata"
-MAX_SAMPLES = 250_000_000  # 1 GB as float32
 _MEASURED = re.compile(r".*(?:rate|print|dur|qtint|qtc[a-z]?|rrint|axis)")  # not the places of waves in the representative beat
 
 
@@ -65,22 +65,22 @@ def _first(waves: Element, about: Element, attribute: str, element: str, path: P
     text = waves.get(attribute) or text_at(about, element) or text_at(about, attribute)
     value = as_number(text)
     if value is None or not 0 < value <= 1e6:
-        raise FormatError(f"{path}: expected {attribute} above 0; came {shown(text)}.")
+        raise FormatError(f"{path}: expected {attribute} above 0; came {shown(text)}; export the ECG again.")
     return value
 
 
 def _counts(waves: Element, about: Element, names: Sequence[str], fs: float, path: Path) -> np.ndarray:
     """What was recorded, (lead, time) int32, the file's offset taken away."""
     promised = (as_number(waves.get("durationperchannel")) or 0.0) * fs / 1000  # ms
-    if not 0.5 < promised <= MAX_SAMPLES / len(names):
+    if not 0.5 < promised <= MOST_UNPACKED / 4 / len(names):
         raise FormatError(
-            f"{path}: expected durationperchannel in ms; came {shown(waves.get('durationperchannel'))} for {len(names)} leads at {fs:g} Hz."
+            f"{path}: expected durationperchannel in ms; came {shown(waves.get('durationperchannel'))} for {len(names)} leads at {fs:g} Hz; export the ECG again."
         )
     bits, offset = number_at(about, "bitspersample") or 16.0, number_at(about, "signaloffset") or 0.0
     is_signed = (text_at(about, "signalsigned") or "True").lower() == "true"
     if bits != 16 or not is_signed or abs(offset) > 2**15:
         raise FormatError(
-            f"{path}: expected signed samples of 16 bits; came {bits:g} bits, signalsigned {shown(text_at(about, 'signalsigned'))}, offset {offset:g}."
+            f"{path}: expected signed samples of 16 bits; came {bits:g} bits, signalsigned {shown(text_at(about, 'signalsigned'))}, offset {offset:g}; export the ECG again."
         )
     try:
         return _stored(waves, names, round(promised)) - int(offset)
@@ -192,4 +192,4 @@ def _describe(root: Element) -> tuple[str | None, dict[str, Any]]:
         "measurements": {name: value for name, value in numbers.items() if value is not None},
         "device": known(text_at(root, "dataacquisition/machine")),
     }
-    return known(text_at(root, f"{person}/patientid")), {key: value for key, value in said.items() if value not in (None, {}, "")}
+    return known(text_at(root, f"{person}/patientid")), only_known(said)

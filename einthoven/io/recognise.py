@@ -7,16 +7,18 @@ from collections.abc import Collection
 from pathlib import Path
 
 from einthoven.errors import FormatError
-from einthoven.io import apple, mat, table, wfdb
+from einthoven.io import apple_watch, matlab, table, wfdb
 
 # (offset, bytes, name); a name that is in READERS is read, any other tells a person what the file is.
 _MAGIC = [
     (0, b"\x89HDF\r\n\x1a\n", "HDF5"),
     (0, b"MATLAB 7.3", "MATLAB 7.3 (HDF5)"),
     (128, b"DICM", "DICOM"),
+    (0, b"\2\0\0\0UL\4\0", "DICOM"),  # without its preamble: the header's length, or the character set, comes first
+    (0, b"\b\0\5\0CS", "DICOM"),
+    (0, b"\b\0\5\0\n\0\0\0ISO_IR", "DICOM"),
     (0, b"ISHNE1.0", "ISHNE Holter"),
     (0, b"ANN  1.0", "ISHNE annotations"),
-    (0, b"0       ", "EDF"),
     (0, b"\xffBIOSEMI", "BDF"),
     (0, b"%PDF", "PDF"),
     (0, b"\x89PNG", "PNG picture"),
@@ -38,8 +40,13 @@ _XML_ROOTS = {
     "html": "HTML",
 }
 _PRINTABLE = bytes([*b"\t\r\n\f", *range(32, 127), *range(160, 256)])
+_EDF_NUMBER = re.compile(rb" *\d+(?:\.0*)?[ \0]*")
+
 HEAD = 4096
 """Bytes from the beginning of a file that its format is told by."""
+
+COMPANIONS = ("RECORDS", "ANNOTATORS", "README", "LICENSE", "SHA256SUMS")
+"""What the names of files begin with that a corpus of PhysioNet has beside its recordings."""
 
 
 def recognise(path: Path | str, readers: Collection[str]) -> str:
@@ -81,6 +88,11 @@ def is_annotation(path: Path) -> bool:
     return is_beside and looks_like(head_of(path)) in (None, "text")
 
 
+def is_companion(path: Path) -> bool:
+    """Whether a file stands beside recordings without being one: nobody who names their folder means it."""
+    return path.name.startswith(COMPANIONS)
+
+
 def head_of(path: Path) -> bytes:
     with open(path, "rb") as file:
         return file.read(HEAD)
@@ -93,7 +105,9 @@ def looks_like(head: bytes) -> str | None:
     for offset, magic, name in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return name
-    if mat.is_mat(head):
+    if _is_edf(head):
+        return "EDF"
+    if matlab.is_matlab(head):
         return "MATLAB"
     # SCP-ECG has no magic in its older versions: section 0 follows a checksum and the file's length, and its own length stands in it twice.
     if len(head) >= 28 and head[8:10] == head[22:24] == b"\0\0" and head[10:14] == head[24:28] != b"\0\0\0\0":
@@ -107,9 +121,15 @@ def looks_like(head: bytes) -> str | None:
         return _XML_ROOTS.get(root[1].lower() if root else "", "XML of a kind we do not know")
     if not is_text:
         return None
-    if apple.is_apple(text):
+    if apple_watch.is_apple_watch(text):
         return "Apple Watch CSV"
     return "table" if table.is_table(text) else "text"
+
+
+def _is_edf(head: bytes) -> bool:
+    """Version 0, and where the header's length and the number of signals belong, numbers: a table of text may begin with "0" and blanks too."""
+    is_numbered = all(_EDF_NUMBER.fullmatch(field) for field in (head[184:192], head[252:256]))
+    return head.startswith(b"0       ") and is_numbered
 
 
 def _names(header: Path, path: Path) -> bool:

@@ -17,8 +17,10 @@ import numpy as np
 
 from einthoven.errors import FormatError
 from einthoven.io.cut import cut, unique_names, with_limb_leads
-from einthoven.io.demographics import age_at, known, moment, sex_of
-from einthoven.io.xml_leads import MAX_LEADS, MILLIVOLT, numbers_in, stacked
+from einthoven.io.demographics import age_at, known, moment, only_known, sex_of
+from einthoven.io.rates import is_rate
+from einthoven.io.units import in_millivolt
+from einthoven.io.xml_leads import MAX_LEADS, numbers_in, stacked
 from einthoven.io.xml_tree import number_at, read_tree, shown, text_at
 from einthoven.leads import canonical
 from einthoven.record import Record
@@ -59,9 +61,9 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
 def _rate(block: Element, path: Path) -> float:
     rate = "resolution/samplerate"
     fs, exponent = number_at(block, f"{rate}/value"), number_at(block, f"{rate}/exponent")
-    if fs is None or not 0 < fs <= 1e6 or exponent not in (None, 1.0):
+    if not is_rate(fs) or exponent not in (None, 1.0):
         raise FormatError(
-            f"{path}: expected a samplerate in Hz with exponent 1; came {shown(text_at(block, f'{rate}/value'))}, exponent {shown(text_at(block, f'{rate}/exponent'))}."
+            f"{path}: expected a samplerate in Hz with exponent 1; came {shown(text_at(block, f'{rate}/value'))}, exponent {shown(text_at(block, f'{rate}/exponent'))}; export the ECG again."
         )
     return fs
 
@@ -69,10 +71,10 @@ def _rate(block: Element, path: Path) -> float:
 def _resolution(block: Element, path: Path) -> float:
     """mV of one count."""
     value, unit = number_at(block, "resolution/yres/unitperbit"), text_at(block, "resolution/yres/units")
-    factor = MILLIVOLT.get((unit or "").lower())
+    factor = in_millivolt(unit)
     if factor is None or value is None or not 0 < value < 1e9:
         raise FormatError(
-            f"{path}: expected unitperbit above 0 in UV or MV; came {shown(text_at(block, 'resolution/yres/unitperbit'))} {shown(unit)}."
+            f"{path}: expected unitperbit above 0 in UV or MV; came {shown(text_at(block, 'resolution/yres/unitperbit'))} {shown(unit)}; export the ECG again."
         )
     return value * factor
 
@@ -81,14 +83,14 @@ def _samples(channel: Element, name: str, path: Path) -> np.ndarray:
     where = f"{path}: lead {shown(name)}"
     kind = text_at(channel, "datastype") or "COMMASEPARATE"
     if kind.upper() != "COMMASEPARATE":
-        raise FormatError(f"{where}: expected data of type COMMASEPARATE; came {shown(kind)}, which is not known.")
+        raise FormatError(f"{where}: expected data of type COMMASEPARATE; came {shown(kind)}, which is not known; export the ECG again.")
     try:
         values = numbers_in(text_at(channel, "data") or "")
     except ValueError as error:
         raise FormatError(f"{where}: {error}; export the ECG again.") from None
     promised = number_at(channel, "samplecount")
     if promised is not None and promised != len(values):
-        raise FormatError(f"{where}: expected {promised:g} samples; it has {len(values)}: truncated?")
+        raise FormatError(f"{where}: expected {promised:g} samples; it has {len(values)}: truncated? Export the ECG again.")
     return values
 
 
@@ -113,4 +115,4 @@ def _describe(root: Element) -> tuple[str | None, dict[str, Any]]:
         "measurements": measured,
         "device": " ".join(filter(None, device)),
     }
-    return known(text_at(root, "patdata/id")), {key: value for key, value in said.items() if value not in (None, {}, "")}
+    return known(text_at(root, "patdata/id")), only_known(said)

@@ -40,15 +40,15 @@ def read_sections(path: Path) -> tuple[dict[int, Section], list[str]]:
     """The sections of a file by their number, and what has a wrong checksum ("file", "section 1"). Raises FormatError."""
     size = path.stat().st_size
     if size > MAX_BYTES:
-        raise FormatError(f"{path}: expected an SCP-ECG file of at most {MAX_BYTES} bytes; it has {size}.")
+        raise FormatError(f"{path}: expected an SCP-ECG file of at most {MAX_BYTES} bytes; it has {size}; export it again.")
     data = path.read_bytes()
     if len(data) < 6 + _HEAD + 10:
-        raise FormatError(f"{path}: truncated: an SCP-ECG file begins with 32 bytes of pointers; it has {len(data)}.")
+        raise FormatError(f"{path}: truncated: an SCP-ECG file begins with 32 bytes of pointers; it has {len(data)}; export it again.")
     if (kind := _other_kind(data)) is not None:
         raise FormatError(f"{path}: expected SCP-ECG as EN 1064 has it; {kind}; export it in another format.")
     checksum, stated = struct.unpack_from("<HI", data)
     if stated > len(data):
-        raise FormatError(f"{path}: truncated: the file says that it has {stated} bytes; it has {len(data)}.")
+        raise FormatError(f"{path}: truncated: the file says that it has {stated} bytes; it has {len(data)}; export it again.")
     mismatched = [] if stated < 6 or checksum in (0, crc_hqx(data[2:stated], 0xFFFF)) else ["file"]
     pointers = _section(path, data, 0, 1 + 6, struct.unpack_from("<I", data, 6 + 4)[0], mismatched).data
     sections: dict[int, Section] = {}
@@ -62,12 +62,14 @@ def read_sections(path: Path) -> tuple[dict[int, Section], list[str]]:
 def _section(path: Path, data: bytes, number: int, begin: int, length: int, mismatched: list[str]) -> Section:
     """The section that begins at the byte ``begin``, counted from 1."""
     if length < _HEAD or begin < 1 or begin - 1 + length > len(data):
-        raise FormatError(f"{path}: truncated or damaged: section {number} has {length} bytes from {begin} on; the file has {len(data)}.")
+        raise FormatError(
+            f"{path}: truncated or damaged: section {number} has {length} bytes from {begin} on; the file has {len(data)}; export it again."
+        )
     whole = data[begin - 1 : begin - 1 + length]
     checksum, found, stated, _, revision = struct.unpack_from("<HHIBB", whole)
     if found != number or stated != length:
         raise FormatError(
-            f"{path}: damaged: expected section {number} of {length} bytes at byte {begin}; there is section {found} of {stated} bytes."
+            f"{path}: damaged: expected section {number} of {length} bytes at byte {begin}; there is section {found} of {stated} bytes; export it again."
         )
     if checksum not in (0, crc_hqx(whole[2:], 0xFFFF)):
         if number in SIGNAL_SECTIONS:

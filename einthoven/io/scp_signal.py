@@ -18,6 +18,7 @@ from itertools import pairwise
 import numpy as np
 
 from einthoven.io import scp_huffman as huffman
+from einthoven.io.bounds import MOST_UNPACKED
 from einthoven.io.scp_sections import Section
 
 # The code of a lead is its place; codes above 151 are the maker's own. "d…" is a lead that was derived, "VR" Wilson's, before Goldberger.
@@ -29,7 +30,6 @@ dIII daVR daVL daVF d-aVR dChest dV dVR dVL dVF CM7 CH5 CS5 CB5 CR5 ML AB1 AB2 A
 dDefib dExtern dA1 dA2 dA3 dA4 dMCL1 dMCL2 dMCL3 dMCL4 dMCL5 dMCL6 RL CV5RL CV6LL CV6LU V10
 dMCL dCC dCC1 dCC2 dCC3 dCC4 dCC6 dCC7 dCM dCM1 dCM2 dCM3 dCM4 dCM6 dCM7 dCH5 dCS5 dCB5 dCR5 dML dAB1 dAB2 dAB3 dAB4
 dES dAS dAI dS dRL dCV5RL dCV6LL dCV6LU dV10""".split()
-MAX_BYTES = 2**30
 MAX_RATE = 16
 
 
@@ -126,7 +126,7 @@ def read_signal(sections: dict[int, Section]) -> tuple[np.ndarray, float, list[s
     origin = min(lead.first for lead in leads)
     n_samples = max(lead.last for lead in leads) - origin + 1
     # Leads may follow one another, but not with more pause than recording.
-    if n_samples > 2 * sum(lead.n for lead in leads) or 4 * n_samples * len(leads) > MAX_BYTES:
+    if n_samples > 2 * sum(lead.n for lead in leads) or 4 * n_samples * len(leads) > MOST_UNPACKED:
         raise ValueError(f"{len(leads)} leads in {n_samples} samples are more than the file can hold")
     for lead, data in zip(leads, rhythm.data):
         if lead.n > 8 * max(len(data), 1) * rate:  # a code has a bit at least

@@ -8,7 +8,7 @@ says of itself is overruled.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import FormatError
-from einthoven.io.cut import unique_names
+from einthoven.io.rates import is_rate
 from einthoven.io.units import in_millivolt
-from einthoven.leads import TWELVE, canonical
 
 FOLDER = "signals.json"
 _KEYS = ("fs", "unit", "leads")
@@ -34,6 +33,13 @@ class Told:
     leads: tuple[str, ...] | None = None
 
 
+def sidecars(paths: Iterable[Path]) -> set[Path]:
+    """Those files of a folder that tell of the others, and are no recordings themselves."""
+    paths = list(paths)
+    stems = {path.with_suffix("") for path in paths if path.suffix.lower() != ".json"}
+    return {path for path in paths if path.name == FOLDER or (path.suffix.lower() == ".json" and path.with_suffix("") in stems)}
+
+
 def told(path: Path, fs: float | None = None, unit: str | None = None, names: Sequence[str] | None = None) -> Told:
     """What the keywords and the JSON files beside ``path`` say. Raises FormatError where one of them cannot be understood."""
     values: dict[str, Any] = {}
@@ -42,7 +48,7 @@ def told(path: Path, fs: float | None = None, unit: str | None = None, names: Se
             values |= _read(place)
     values |= {key: value for key, value in (("fs", fs), ("unit", unit), ("leads", names)) if value is not None}
     rate, leads, voltage = values.get("fs"), values.get("leads"), values.get("unit")
-    if rate is not None and not (isinstance(rate, int | float | np.number) and not isinstance(rate, bool) and 0 < float(rate) <= 1e6):
+    if rate is not None and not (isinstance(rate, int | float | np.number) and not isinstance(rate, bool) and is_rate(float(rate))):
         raise FormatError(f"{path}: expected fs, told from outside, as a rate in Hz; got {rate!r}.")
     if voltage is not None and (not isinstance(voltage, str) or in_millivolt(voltage) is None):
         raise FormatError(f"{path}: expected unit, told from outside, as mV, uV or V; got {voltage!r}.")
@@ -79,23 +85,3 @@ def ask_for(path: Path, missing: Sequence[str]) -> FormatError:
         f"{path}: does not say its {', '.join(missing)}: give {', '.join(words[name] for name in missing)}, "
         f"or put {path.stem}.json beside it (or {FOLDER} into its folder) with {{{', '.join(keys[name] for name in missing)}}}."
     )
-
-
-def in_mV(path: Path, rows: np.ndarray, names: Sequence[str], units: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...], dict[str, str]]:
-    """(lead, time) float32 in mV, unique names, and the units of those rows that are no voltage.
-
-    What is infinite becomes NaN: no electrode measured it. Raises FormatError where one of the twelve leads is in another unit.
-    """
-    unique = unique_names([canonical(name) for name in names])
-    others: dict[str, str] = {}
-    out = np.empty(rows.shape, dtype=np.float32)
-    for row, values, name, unit in zip(out, rows, unique, units):
-        factor = in_millivolt(unit)
-        if factor is None:
-            others[name], factor = unit, 1.0
-            if name in TWELVE:
-                raise FormatError(f"{path}: lead {name} is in {unit!r}, expected mV, uV or V: its amplitude is not known; mend the file.")
-        with np.errstate(over="ignore", invalid="ignore"):
-            row[:] = np.asarray(values, dtype=np.float64) * factor
-    out[~np.isfinite(out)] = np.nan
-    return out, tuple(unique), others

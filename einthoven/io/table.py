@@ -17,10 +17,12 @@ import numpy as np
 
 from einthoven.errors import FormatError
 from einthoven.io.cut import cut, with_limb_leads
-from einthoven.io.sidecar import Told, agreed, ask_for, in_mV, told
+from einthoven.io.rates import is_rate
+from einthoven.io.sidecar import Told, agreed, ask_for, told
 from einthoven.io.table_layout import CLOCK, MISSING, Column, Layout, column_of, is_generic, is_table, layout_of, split
-from einthoven.io.time_column import rate_of
-from einthoven.io.units import in_millivolt
+from einthoven.io.table_times import rate_of
+from einthoven.io.texts import decoded
+from einthoven.io.units import in_millivolt, to_millivolt
 from einthoven.record import Record
 
 __all__ = ["is_table", "read", "record_of"]
@@ -51,11 +53,11 @@ def read(
     path = Path(path)
     if (size := path.stat().st_size) > MAX_BYTES:
         raise FormatError(f"{path}: a text of {size} bytes is too long to be read at once; split it, or write it as WFDB, EDF or Parquet.")
-    text = _text(path.read_bytes())
+    text = decoded(path.read_bytes())
     layout = layout_of(text[:_HEAD], is_cut=len(text) > _HEAD)
     if layout is None:
         raise FormatError(
-            f"{path}: expected rows of numbers under a header that names leads, such as 'time (s),I (mV),II (mV)'; it has none."
+            f"{path}: expected rows of numbers under a header that names leads, such as 'time (s),I (mV),II (mV)'; it has none; name its columns, or tell their names (names=)."
         )
     given = told(path, fs, unit, names)
     columns, values = _wide_rows(path, text, layout) if layout.is_wide else (layout.columns, _long_rows(path, text, layout))
@@ -85,7 +87,7 @@ def record_of(path: Path, columns: Sequence[Column] | None, values: np.ndarray, 
         try:
             said, place = rate_of(values[times[0]], columns[times[0]].unit)
         except ValueError as error:
-            raise FormatError(f"{path}: {error}.") from None
+            raise FormatError(f"{path}: {error}; mend that column.") from None
         fs = agreed(path, "rate is", said, fs)
     for row in at:
         said_unit, told_unit = (None if unit is None else in_millivolt(unit) for unit in (columns[row].unit, given.unit))
@@ -95,9 +97,9 @@ def record_of(path: Path, columns: Sequence[Column] | None, values: np.ndarray, 
     missing = (["rate"] if fs is None else []) + (["unit"] if None in units else [])
     if missing or fs is None:
         raise ask_for(path, missing)
-    if not 0 < fs <= 1e6:
+    if not is_rate(fs):
         raise FormatError(f"{path}: expected a sampling frequency up to 1 MHz; its times give {fs:g} Hz.")
-    rows, unique, others = in_mV(path, values[at], [columns[row].name for row in at], [unit or "" for unit in units])
+    rows, unique, others = to_millivolt(path, values[at], [columns[row].name for row in at], [unit or "" for unit in units])
     if place[-1] + 1 != rows.shape[1]:
         spread = np.full((len(rows), int(place[-1]) + 1), np.nan, dtype=np.float32)
         spread[:, place] = rows
@@ -125,15 +127,6 @@ def _named(path: Path, columns: Sequence[Column] | None, n_columns: int, given: 
     for row, column in zip(at, named):
         out[row] = Column(column.name, out[row].unit or column.unit, column.kind)
     return out
-
-
-def _text(data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", errors="replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
 
 
 def _long_rows(path: Path, text: str, layout: Layout) -> np.ndarray:
@@ -195,8 +188,8 @@ def _wide_rows(path: Path, text: str, layout: Layout) -> tuple[Sequence[Column] 
             raise FormatError(f"{path}, line {number}: {' '.join(str(error).split())[:200]}; expected numbers.") from None
         if len(rows[-1]) != len(rows[0]):
             raise FormatError(
-                f"{path}, line {number}: has {len(rows[-1])} numbers, the first line {len(rows[0])}; expected as many in each lead."
+                f"{path}, line {number}: has {len(rows[-1])} numbers, the first line {len(rows[0])}; expected as many in each lead; mend that row."
             )
     if n_named not in (0, len(rows)):
-        raise FormatError(f"{path}: {n_named} of {len(rows)} rows begin with a name; expected all or none.")
+        raise FormatError(f"{path}: {n_named} of {len(rows)} rows begin with a name; expected all or none; name all of them.")
     return columns if n_named else None, np.array(rows)

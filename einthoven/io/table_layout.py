@@ -137,8 +137,7 @@ def _wide(lines: list[str], is_cut: bool) -> Layout | None:
         seen = cells[1:-1] if is_cut and len(lines) == at + 1 else cells[1:]
         named = not _all_numbers(cells[:1], decimal)
         if len(cells) >= LEAST_WIDE and _all_numbers(seen, decimal) and (not named or is_lead(column_of(cells[0]).name)):
-            values = {cell for cell in seen}
-            if seen != [str(k) for k in range(1, len(seen) + 1)] and not values <= {"0", "1", "0.0", "1.0", *MISSING}:
+            if seen != [str(k) for k in range(1, len(seen) + 1)] and not set(seen) <= {"0", "1", "0.0", "1.0", *MISSING}:
                 return Layout(separator, decimal, None, at, is_wide=True)
     return None
 

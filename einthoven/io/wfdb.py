@@ -11,11 +11,14 @@ from pathlib import Path
 
 from einthoven.errors import FormatError
 from einthoven.io.cut import cut, unique_names
+from einthoven.io.rates import MAX_FS
+from einthoven.io.texts import decoded
+from einthoven.io.units import other_units
 from einthoven.io.wfdb_comments import describe
-from einthoven.io.wfdb_header import MAX_FS, Header, parse_header
-from einthoven.io.wfdb_samples import MILLIVOLT, check_files, n_frames, rate, read_samples
+from einthoven.io.wfdb_header import Header, parse_header
+from einthoven.io.wfdb_samples import check_files, n_frames, rate, read_samples
 from einthoven.io.wfdb_segments import layout, read_segments
-from einthoven.leads import TWELVE, canonical
+from einthoven.leads import canonical
 from einthoven.record import Record
 
 MAX_HEADER_BYTES = 4_000_000
@@ -43,16 +46,15 @@ def read_header(path: Path | str) -> Header:
     if found is None and Path(path).is_symlink():
         raise FormatError(f"{path}: is a link to {Path(path).readlink()}, which is not there.")
     if found is None:
-        raise FormatError(f"{path}: no WFDB header: expected {Path(path).with_suffix('.hea').name} beside it.")
+        raise FormatError(
+            f"{path}: no WFDB header: expected {Path(path).with_suffix('.hea').name} beside it; mend the header, or fetch the record again."
+        )
     if (size := found.stat().st_size) > MAX_HEADER_BYTES:
-        raise FormatError(f"{found}: expected a WFDB header, a short text; it has {size} bytes.")
-    # Latin-1 maps every byte: comments in other encodings stay readable enough, and binary garbage fails as a record line.
-    data = found.read_bytes()
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-    return parse_header(text, found)
+        raise FormatError(
+            f"{found}: expected a WFDB header, a short text; it has {size} bytes; mend the header, or fetch the record again."
+        )
+    # Comments in other encodings stay readable enough, and binary garbage fails as a record line.
+    return parse_header(decoded(found.read_bytes()), found)
 
 
 def borrowed_signal(header: Header, path: Path) -> str | None:
@@ -97,7 +99,7 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
     fs = header.fs * to_rate
     if fs > MAX_FS:
         raise FormatError(
-            f"{found}: expected a sampling frequency up to {MAX_FS:g} Hz; {to_rate} samples per frame at {header.fs:g} Hz are {fs:g} Hz."
+            f"{found}: expected a sampling frequency up to {MAX_FS:g} Hz; {to_rate} samples per frame at {header.fs:g} Hz are {fs:g} Hz; mend the header, or fetch the record again."
         )
     first = 0 if start is None else min(max(round(start * fs), 0), n * to_rate)
     last = n * to_rate if stop is None else min(max(round(stop * fs), first), n * to_rate)
@@ -108,12 +110,7 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
     meta |= samples.meta
     names, units = [s.name for s in described.signals], [s.unit for s in described.signals]
     names = unique_names([canonical(name) for name in names])
-    others = {name: unit for name, unit in zip(names, units) if unit.lower() not in MILLIVOLT}
-    if wrong := [name for name in others if name in TWELVE]:
-        raise FormatError(
-            f"{found}: lead {wrong[0]} is in {others[wrong[0]]}, expected mV, uV or V: its amplitude is not known; mend the header's unit and gain."
-        )
-    if others:
+    if others := other_units(found, names, units):
         meta["units"] = others
     record = Record(
         samples.signal,

@@ -3,7 +3,7 @@
 A *flat* sample is one number of the file: the leads of a file are interleaved, a frame of them at a time.
 
 Source: signal(5) of the WFDB applications' guide. All formats are read here, at six to eight times the speed of the ``wfdb`` package, and a part of a long record
-without the rest; FLAC (508, 516, 524) is left to ``soundfile``.
+without the rest; FLAC (508, 516, 524) is left to ``soundfile``, which is asked for where such a file is met.
 """
 
 from __future__ import annotations
@@ -67,31 +67,43 @@ def read_flat(path: Path, encoding: str, offset: int, first: int, n: int) -> np.
 
 def read_flac(path: Path, encoding: str, offset: int, first: int, n: int) -> np.ndarray:
     """(n, channel) counts of a FLAC file, whose frames are one sample of each lead. Raises FormatError."""
-    import soundfile
-
+    soundfile = _soundfile(path)
     try:
         with _open_flac(path, encoding, offset) as file:
             file.seek(min(first, file.frames))
             counts: np.ndarray = file.read(n, dtype="int32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
-        raise FormatError(f"{path}: a damaged FLAC file: {_line(error)}.") from None
+        raise FormatError(f"{path}: a damaged FLAC file: {_line(error)}; mend the header, or fetch the record again.") from None
     return counts >> (32 - FLAC[encoding])
 
 
-def _open_flac(path: Path, encoding: str, offset: int) -> Any:
-    import soundfile
+def _soundfile(path: Path) -> Any:
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # OSError: it is there, and the library that it binds is not
+        raise FormatError(
+            f"{path}: its signal is compressed with FLAC, which is read with the package soundfile ({error}): pip install 'einthoven[flac]'."
+        ) from None
+    return soundfile
 
+
+def _open_flac(path: Path, encoding: str, offset: int) -> Any:
+    soundfile = _soundfile(path)
     if offset:
-        raise FormatError(f"{path}: expected FLAC (format {encoding}) from its first byte on; the header says from byte {offset}.")
+        raise FormatError(
+            f"{path}: expected FLAC (format {encoding}) from its first byte on; the header says from byte {offset}; mend the header, or fetch the record again."
+        )
     try:
         file = soundfile.SoundFile(str(path))
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        raise FormatError(f"{path}: expected FLAC (format {encoding}): {_line(error)}.") from None
+        raise FormatError(
+            f"{path}: expected FLAC (format {encoding}): {_line(error)}; mend the header, or fetch the record again."
+        ) from None
     kind = {8: "PCM_S8", 16: "PCM_16", 24: "PCM_24"}[FLAC[encoding]]
     if file.format != "FLAC" or file.subtype != kind:
         found = f"{file.format} {file.subtype}"
         file.close()
-        raise FormatError(f"{path}: expected FLAC {kind} (format {encoding}); it is {found}.")
+        raise FormatError(f"{path}: expected FLAC {kind} (format {encoding}); it is {found}; mend the header, or fetch the record again.")
     return file
 
 

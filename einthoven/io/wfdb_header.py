@@ -15,6 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from einthoven.errors import FormatError
+from einthoven.io.demographics import moment
+from einthoven.io.rates import is_rate
 
 DEFAULT_FS = 250.0
 """Sampling frequency, in Hz, where the record line states none (header(5))."""
@@ -22,9 +24,8 @@ DEFAULT_FS = 250.0
 DEFAULT_GAIN = 200.0
 """Counts per physical unit where a signal line states none, or 0 (header(5))."""
 
-MAX_LEADS, MAX_SAMPLES, MAX_FS = 4096, 2**40, 1e6
+MAX_LEADS, MAX_SAMPLES = 4096, 2**40
 """Beyond these a header is damaged, not ambitious: 2^40 samples are 70 years at 500 Hz."""
-
 
 NOTHING = "~"
 """The file name of a signal, and the record name of a segment, that was not recorded (header(5))."""
@@ -85,7 +86,7 @@ def parse_header(text: str, path: Path | str) -> Header:
         elif line:
             lines.append(line)
     if not lines:
-        raise FormatError(f"{path}: expected a WFDB header; it has no record line.")
+        raise FormatError(f"{path}: expected a WFDB header; it has no record line; mend the header, or fetch the record again.")
     try:
         record, n_segments, n_signals, fs, n_samples, time = _record_line(lines[0])
         if n_segments:
@@ -121,7 +122,7 @@ def _record_line(line: str) -> tuple[str, int, int, float, int | None, datetime 
     if len(fields) > 2:
         rate = _FS.match(fields[2])
         fs = float(rate["fs"]) if rate else -1.0
-        if not 0 < fs <= MAX_FS:
+        if not is_rate(fs):
             raise ValueError(f"expected a sampling frequency in Hz; got {_short(fields[2])}.")
     if len(fields) > 3:
         if not re.fullmatch(r"\d{1,18}", fields[3]) or int(fields[3]) > MAX_SAMPLES:
@@ -132,13 +133,7 @@ def _record_line(line: str) -> tuple[str, int, int, float, int | None, datetime 
 
 def _time(fields: list[str]) -> datetime | None:
     """The base time and date, where both stand as header(5) wants them: ``HH:MM:SS DD/MM/YYYY``."""
-    text = " ".join(fields[:2])
-    for layout in ("%H:%M:%S %d/%m/%Y", "%H:%M:%S.%f %d/%m/%Y"):
-        try:
-            return datetime.strptime(text, layout)
-        except ValueError:
-            continue
-    return None
+    return moment(" ".join(fields[:2]), "%H:%M:%S %d/%m/%Y", "%H:%M:%S.%f %d/%m/%Y")
 
 
 def _segment_line(line: str) -> tuple[str, int]:

@@ -20,17 +20,11 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import FormatError
+from einthoven.io.bounds import MOST_READ, MOST_UNPACKED
+from einthoven.io.units import in_millivolt
 from einthoven.io.wfdb_formats import BITS, FLAC, INVALID, n_flat, read_flac, read_flat
 from einthoven.io.wfdb_header import NOTHING, Header, Signal
 from einthoven.leads import canonical
-
-MAX_BYTES = 2**35
-"""A record that would take more than 32 GiB of memory is refused."""
-
-MAX_UNSTORED = 2**30
-"""What no byte of a file stands for (a gap, a compressed file of many times its size) may take so much memory."""
-
-MILLIVOLT = {"mv": 1.0, "millivolt": 1.0, "v": 1e3, "volt": 1e3, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "microvolt": 1e-3, "nv": 1e-6}
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,16 +60,20 @@ def _groups(header: Header) -> list[tuple[str, list[Signal]]]:
 def check_files(path: Path, header: Header) -> None:
     """Every signal file is there and long enough for what the header promises; nothing is allocated before this holds."""
     if all(signal.file == NOTHING for signal in header.signals):
-        raise FormatError(f"{path}: the header describes no signal.")
+        raise FormatError(f"{path}: the header describes no signal; mend the header, or fetch the record again.")
     groups = _groups(header)
     if len({file for file, _ in groups}) != len(groups):
-        raise FormatError(f"{path}: signals of one file must stand together in the header.")
+        raise FormatError(f"{path}: signals of one file must stand together in the header; mend the header, or fetch the record again.")
     for file, signals in groups:
         first, where = signals[0], path.parent / file
         if {(s.format, s.offset) for s in signals} != {(first.format, first.offset)}:
-            raise FormatError(f"{path}: the signals of {file} have different formats; one file has one.")
+            raise FormatError(
+                f"{path}: the signals of {file} have different formats; one file has one; mend the header, or fetch the record again."
+            )
         if first.format not in BITS:
-            raise FormatError(f"{path}: signal format {first.format} is not known; known are {', '.join(BITS)}.")
+            raise FormatError(
+                f"{path}: signal format {first.format} is not known; known are {', '.join(BITS)}; mend the header, or fetch the record again."
+            )
         if file == NOTHING:
             continue
         if not where.is_file():
@@ -84,9 +82,9 @@ def check_files(path: Path, header: Header) -> None:
         size = where.stat().st_size - first.offset
         if first.format in FLAC:
             n = header.n_samples if header.n_samples is not None else -(-n_flat(where, first.format, first.offset) // frame)
-            if 4 * n * frame > max(MAX_UNSTORED, 50 * size):
+            if 4 * n * frame > max(MOST_UNPACKED, 50 * size):
                 raise FormatError(
-                    f"{path}: {n} samples of {len(signals)} leads would take {4 * n * frame} bytes of memory; {file} has {size} bytes."
+                    f"{path}: {n} samples of {len(signals)} leads would take {4 * n * frame} bytes of memory; {file} has {size} bytes; mend the header, or fetch the record again."
                 )
         if header.n_samples is not None:
             needed = int(np.ceil(header.n_samples * frame * BITS[first.format] / 8))
@@ -95,10 +93,12 @@ def check_files(path: Path, header: Header) -> None:
                 there = max(0, int(size * 8 / BITS[first.format] / frame))
                 raise FormatError(
                     f"{where}: truncated: the header promises {header.n_samples} samples of {len(signals)} leads, {needed + first.offset} bytes; "
-                    f"it has {size + first.offset}, enough for {there} samples."
+                    f"it has {size + first.offset}, enough for {there} samples; fetch the record again."
                 )
         elif size * 8 < max(BITS[first.format] * frame, 8):
-            raise FormatError(f"{where}: holds no sample of {len(signals)} leads; it has {size + first.offset} bytes.")
+            raise FormatError(
+                f"{where}: holds no sample of {len(signals)} leads; it has {size + first.offset} bytes; mend the header, or fetch the record again."
+            )
 
 
 def n_frames(path: Path, header: Header) -> int:
@@ -130,7 +130,7 @@ def read_samples(path: Path, header: Header, first: int, last: int, to_rate: int
         counts = _frames(path.parent / file, signals, begin, min(end + max(s.skew for s in signals), n))
         if len(counts) < end - begin:
             raise FormatError(
-                f"{path.parent / file}: truncated: the header promises {n} samples of {len(signals)} leads; it has {begin + len(counts)}."
+                f"{path.parent / file}: truncated: the header promises {n} samples of {len(signals)} leads; it has {begin + len(counts)}; fetch the record again."
             )
         rows = _by_lead(counts, signals)
         if whole:
@@ -159,17 +159,17 @@ def read_samples(path: Path, header: Header, first: int, last: int, to_rate: int
     if mismatched and len(mismatched) == n_summed:
         raise FormatError(
             f"{path}: the checksum of every lead disagrees with {', '.join(f for f, _ in _groups(header))}: "
-            "this is not the signal that the header describes, or it is damaged."
+            "this is not the signal that the header describes, or it is damaged; fetch the record again."
         )
     signal = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return Samples(signal, interpolated, mismatched)
 
 
 def _refuse_too_much(path: Path, header: Header, first: int, last: int, to_rate: int) -> None:
-    """What is read must be of the order of what is stored; leads that are not, or at a much lower rate, may take MAX_UNSTORED."""
+    """What is read must be of the order of what is stored; leads that are not, or at a much lower rate, may take MOST_UNPACKED."""
     stored = 2 * (last - first) / to_rate * sum(s.samples_per_frame for s in header.signals if s.file != NOTHING)
     needed = 4 * len(header.signals) * (last - first)
-    if needed > min(max(50 * stored, MAX_UNSTORED), MAX_BYTES):
+    if needed > min(max(50 * stored, MOST_UNPACKED), MOST_READ):
         raise FormatError(
             f"{path}: its samples would take {needed} bytes of memory, more than is read at once; ask for a part (start, stop)."
         )
@@ -203,10 +203,14 @@ def _flac_frames(path: Path, signals: list[Signal], begin: int, end: int) -> np.
     """The same of a FLAC file, which has a channel for each lead, all of one rate."""
     per_frame = signals[0].samples_per_frame
     if {s.samples_per_frame for s in signals} != {per_frame}:
-        raise FormatError(f"{path}: the leads of one FLAC file have one rate; the header states several.")
+        raise FormatError(
+            f"{path}: the leads of one FLAC file have one rate; the header states several; mend the header, or fetch the record again."
+        )
     counts = read_flac(path, signals[0].format, signals[0].offset, begin * per_frame, (end - begin) * per_frame)
     if counts.shape[1] != len(signals):
-        raise FormatError(f"{path}: expected FLAC of {len(signals)} channels; it has {counts.shape[1]}.")
+        raise FormatError(
+            f"{path}: expected FLAC of {len(signals)} channels; it has {counts.shape[1]}; mend the header, or fetch the record again."
+        )
     counts = counts[: len(counts) // per_frame * per_frame]
     return counts.reshape(-1, per_frame, len(signals)).swapaxes(1, 2).reshape(-1, per_frame * len(signals))
 
@@ -233,7 +237,7 @@ def _agrees(counts: np.ndarray, lead: Signal) -> bool | None:
 def _physical(counts: np.ndarray, signals: list[Signal]) -> np.ndarray:
     """(lead, time) counts -> (lead, time) float32 in mV (other units as they are), NaN for the count that means "not recorded"."""
     baseline = np.array([s.baseline for s in signals])
-    gain = np.array([s.gain / MILLIVOLT.get(s.unit.lower(), 1.0) for s in signals])
+    gain = np.array([s.gain / (in_millivolt(s.unit) or 1.0) for s in signals])
     # A 16-bit count less a baseline below 2^23 is exact in float32; wider counts are not.
     exact = counts.dtype.itemsize <= 2 and np.abs(baseline).max() < 2**23 and not (baseline % 1).any()
     dtype = np.float32 if exact else np.float64

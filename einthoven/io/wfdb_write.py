@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import FormatError
-from einthoven.io.steps import counts_of, step_of
+from einthoven.io.quantise import counts_of, step_of_lead
 from einthoven.io.wfdb_samples import INVALID
 from einthoven.record import Record
 from einthoven.whole import appearing
@@ -54,10 +54,7 @@ def write(record: Record, path: Path) -> None:
     units = record.meta.get("units", {})
     counts, lines = np.empty((n_leads, n_samples), dtype="<i2"), []
     for row, values, name in zip(counts, record.signal, record.leads):
-        try:
-            step = step_of(values)
-        except ValueError as error:
-            raise FormatError(f"{path}: lead {name} has {error}, which 16 bits do not hold; mend it first.") from None
+        step = step_of_lead(path, name, values)
         row[:] = counts_of(values, step, INVALID[FORMAT])
         unit = re.sub(r"\s+", "_", units.get(name, "mV").strip()) or "NU"
         lines.append(signal_line(f"{path.stem}.dat", FORMAT, f"{1 / step:.10g}/{unit}", row, " ".join(name.split())))

@@ -1,4 +1,4 @@
-"""What the leads of XML files have in common: names of units, numbers as text, one length."""
+"""What the leads of XML files have in common: numbers as text, one length."""
 
 from __future__ import annotations
 
@@ -11,14 +11,6 @@ import numpy as np
 
 from einthoven.errors import FormatError
 from einthoven.io.xml_tree import shown
-
-MILLIVOLT = {
-    "v": 1e3, "volt": 1e3, "volts": 1e3,
-    "mv": 1.0, "millivolt": 1.0, "millivolts": 1.0,
-    "uv": 1e-3, "\u00b5v": 1e-3, "\u03bcv": 1e-3, "microvolt": 1e-3, "microvolts": 1e-3,
-    "nv": 1e-6, "nanovolt": 1e-6, "nanovolts": 1e-6,
-}  # fmt: skip
-"""What one of a unit (in small letters) is in mV."""
 
 MAX_LEADS = 256
 
@@ -52,13 +44,13 @@ def _parsed(text: str, kind: type[np.number], separator: str) -> np.ndarray | No
 def stacked(names: Sequence[str], lines: Sequence[np.ndarray], path: Path) -> np.ndarray:
     """Leads, each (time,) in mV, as (lead, time) float32. Raises FormatError where there are none, too many, or of different lengths."""
     if not 0 < len(lines) <= MAX_LEADS:
-        raise FormatError(f"{path}: expected 1 to {MAX_LEADS} leads; it has {len(lines)}.")
+        raise FormatError(f"{path}: expected 1 to {MAX_LEADS} leads; it has {len(lines)}; export the ECG again.")
     if odd := [(name, line) for name, line in zip(names, lines) if len(line) != len(lines[0])]:
         raise FormatError(
-            f"{path}: expected leads of one length; {shown(names[0])} has {len(lines[0])} samples, {shown(odd[0][0])} {len(odd[0][1])}: truncated?"
+            f"{path}: expected leads of one length; {shown(names[0])} has {len(lines[0])} samples, {shown(odd[0][0])} {len(odd[0][1])}: truncated? Export the ECG again."
         )
     if len(lines[0]) == 0:
-        raise FormatError(f"{path}: its leads have no samples.")
+        raise FormatError(f"{path}: its leads have no samples; export the ECG again.")
     with np.errstate(over="ignore", invalid="ignore"):
         signal = np.stack(lines).astype(np.float32)
     signal[np.isinf(signal)] = np.nan

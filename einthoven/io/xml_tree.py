@@ -42,7 +42,7 @@ def read_tree(path: Path, root: str | None = None) -> Element:
     with open(path, "rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise FormatError(f"{path}: expected an XML file of at most {MAX_BYTES // 1_000_000} MB; it is larger.")
+        raise FormatError(f"{path}: expected an XML file of at most {MAX_BYTES // 1_000_000} MB; it is larger; export the ECG again.")
     return parse_tree(decoded(data), path, root)
 
 
@@ -82,17 +82,17 @@ def parse_tree(text: str, path: Path, root: str | None = None) -> Element:
         parser.feed(_with_bare_ampersands_escaped(text))
         tree = parser.close()
     except DTDForbidden as error:
-        raise FormatError(f"{path}: declares a document type, which is not read: {error}.") from None
+        raise FormatError(f"{path}: declares a document type, which is not read: {error}; export the ECG again.") from None
     except DefusedXmlException:
         raise FormatError(
-            f"{path}: expected an ECG; came XML that declares entities or refers to other files, which are never expanded or fetched."
+            f"{path}: expected an ECG; came XML that declares entities or refers to other files, which are never expanded or fetched; export the ECG again."
         ) from None
     except ParseError as error:
         raise FormatError(f"{path}: expected well-formed XML; came a damaged or truncated file: {error}; export it again.") from None
     except (ValueError, AssertionError) as error:  # a lone surrogate; an end without a beginning
-        raise FormatError(f"{path}: expected well-formed XML: {error}.") from None
+        raise FormatError(f"{path}: expected well-formed XML: {error}; export the ECG again.") from None
     if root is not None and tree.tag.lower() != root.lower():
-        raise FormatError(f"{path}: expected XML whose root is <{root}>; came <{shown(tree.tag)}>.")
+        raise FormatError(f"{path}: expected XML whose root is <{root}>; came <{shown(tree.tag)}>; export the ECG again.")
     return tree
 
 
@@ -132,7 +132,7 @@ class _Builder:
 
     def _refuse(self) -> NoReturn:
         raise FormatError(
-            f"{self._path}: expected an ECG; came XML with over {MAX_ELEMENTS} elements, or elements nested {MAX_DEPTH} deep."
+            f"{self._path}: expected an ECG; came XML with over {MAX_ELEMENTS} elements, or elements nested {MAX_DEPTH} deep; export the ECG again."
         )
 
 

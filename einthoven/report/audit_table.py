@@ -1,4 +1,4 @@
-"""What an audit found, for the terminal: counts of each kind, then the copies and patients that spoil a test."""
+"""What an audit found, for the terminal: counts of each kind, then the copies that spoil a test."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ N_PAIRS = 10
 
 
 def audit_table(audit: Audit) -> list[Table]:
-    """A ``rich`` table of kinds by store, and, where there are any, one of pairs and one of patients."""
+    """``rich`` tables: the audit in one line, the kinds by store, and, where there are any, the pairs of copies."""
     from rich.table import Table
 
-    kinds = Table(title=str(audit), title_justify="left", box=None, pad_edge=False, header_style="dim")
+    said = Table(show_header=False, box=None, pad_edge=False)  # a title would be wrapped at the width of the narrow table below it
+    said.add_row(str(audit))
+    kinds = Table(box=None, pad_edge=False, header_style="dim")
     kinds.add_column("finding")
     for store in audit.stores:
         kinds.add_column(store.name, justify="right")
@@ -28,7 +30,7 @@ def audit_table(audit: Audit) -> list[Table]:
         if any(counts):
             kinds.add_row(title, *(f"{n:,}" if n else "" for n in counts))
     kinds.add_row("ok", *(f"{store.n_ok:,}" for store in audit.stores), style="bold")
-    tables = [kinds]
+    tables = [said, kinds]
     if audit.twins:
         names = [store.name for store in audit.stores]
         pairs = Table(title="Copies", title_justify="left", box=None, pad_edge=False, header_style="dim")

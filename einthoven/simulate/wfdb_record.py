@@ -5,8 +5,6 @@ The signal file is a MATLAB v4 matrix ``val`` of int16 whose 24-byte header WFDB
 
 from __future__ import annotations
 
-import os
-import shutil
 import struct
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from einthoven.io import wfdb_annotations
 from einthoven.io.wfdb_write import header_text, signal_line
 from einthoven.record import Record
 from einthoven.simulate.heart import Truth
@@ -68,19 +67,10 @@ def truth_marks(truth: Truth) -> tuple[np.ndarray, list[str], np.ndarray]:
 
 def write_annotations(folder: Path, name: str, truth: Truth, fs: float) -> None:
     """``name.atr`` with every beat and wave boundary of the truth."""
-    from wfdb import wrann
-
     samples, symbols, numbers = truth_marks(truth)
     if not len(samples):
-        samples, symbols, numbers = np.array([0]), ["~"], np.array([0])  # an empty annotation file cannot be read again
-    # wrann chooses its file's name itself, so it writes into a folder of its own, from which the file is moved.
-    work = folder / f".{name}.atr.part"
-    work.mkdir(exist_ok=True)
-    try:
-        wrann(name, "atr", samples, symbol=symbols, num=numbers, fs=fs, write_dir=str(work))
-        os.replace(work / f"{name}.atr", folder / f"{name}.atr")
-    finally:
-        shutil.rmtree(work)
+        samples, symbols, numbers = np.array([0]), ["~"], np.array([0])  # a file without a mark is no annotation file
+    wfdb_annotations.write(folder / f"{name}.atr", samples, symbols, numbers, fs)
 
 
 def is_whole(folder: Path, name: str, n_leads: int, n_samples: int) -> bool:

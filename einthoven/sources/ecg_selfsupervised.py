@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import EinthovenError, FormatError
-from einthoven.io.wfdb_comments import years
+from einthoven.io.demographics import sex_of, years
 from einthoven.record import Record
 from einthoven.sources.ecg_selfsupervised_names import FINDINGS, ORDER, codes_of, dataset_of
 from einthoven.sources.facts import Facts, RecordRef
@@ -43,7 +43,8 @@ SIGNALS, META = "memmap.npy", "memmap_meta.npz"
 TABLES = ("df_memmap.csv", "df_memmap.pkl", "df.csv", "df.pkl")
 LAYOUT = f"a folder that ecg-selfsupervised prepared, with {META}, {SIGNALS} and {TABLES[1]} (or {TABLES[0]}), or a folder of such folders"
 LABELS = ("label_all", "label_txt", "label")
-_SEX = {"0": "male", "1": "female", "male": "male", "female": "female", "m": "male", "f": "female"}
+_SEX = {"0": "male", "1": "female"}
+"""As PTB-XL numbers it."""
 _MAX_META = 2**30
 _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, EOFError, NotImplementedError, RuntimeError),
@@ -254,7 +255,8 @@ def _meta(columns: Mapping[str, list[Any]], row: int) -> dict[str, Any]:
     meta: dict[str, Any] = {}
     if (age := years(_text(columns, "age", row) or "")) is not None:
         meta["age"] = age
-    if sex := _SEX.get((_text(columns, "sex", row) or "").lower()):
+    stated = _text(columns, "sex", row) or ""
+    if sex := _SEX.get(stated) or sex_of(stated):
         meta["sex"] = sex
     if dataset := _text(columns, "dataset", row):
         meta["dataset"] = dataset_of(dataset)

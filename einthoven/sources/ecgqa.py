@@ -35,6 +35,7 @@ FACTS = Facts(
 
 WORDINGS = ("paraphrased", "template")
 PARTS = ("train", "valid", "test")
+SPLITS = ("old", "new")
 LAYOUT = f"ecgqa/ptbxl or ecgqa/mimic-iv-ecg with {' and '.join(WORDINGS)}/<{', '.join(PARTS)}>/*.json"
 
 
@@ -84,36 +85,50 @@ def questions(root: Path | str, *, wording: str = "paraphrased", part: str | Non
         yield from read_here
 
 
-def records(root: Path | str, *, ecgs: Path | str = "", wording: str = "paraphrased") -> Iterator[RecordRef]:
+def records(root: Path | str, *, ecgs: Path | str = "", wording: str = "paraphrased", split: str = "old") -> Iterator[RecordRef]:
     """The recordings that are asked about, in the order of their corpus.
 
     ecgs    : the folder of PTB-XL, or of MIMIC-IV-ECG, as it was downloaded
     wording : "paraphrased" or "template", the wording of the questions
+    split   : "old" keeps train, valid and test of the questions; "new": no parts, so that ingest divides by patient
 
     A recording that is asked about and is not there is given with its problem. Raises EinthovenError where there are no questions, ``ecgs`` is
-    neither corpus, or a recording is asked about in two parts.
+    neither corpus, or the parts have a recording or a patient in common.
     """
+    if split not in SPLITS:
+        raise EinthovenError(f"expected split as one of {', '.join(SPLITS)}; got {split!r}.")
     asked: dict[str, list[str]] = defaultdict(list)  # as text: a quarter of a million of them stay small
     folds: dict[str, str] = {}
     for question in questions(root, wording=wording):
         text = json.dumps(_as_meta(question), ensure_ascii=False)
         for ecg in question.ecgs:
             asked[ecg].append(text)
-            if (part := folds.setdefault(ecg, question.part)) != question.part:
-                raise EinthovenError(
-                    f"{root}: recording {ecg} is asked about in {part} and in {question.part} (question {question.sample}), so that a test "
-                    "would meet what was learned; download the questions again."
-                )
+            if split == "old":
+                _same_part(folds, ecg, question.part, f"{root}: recording {ecg}")
     if not ecgs:
         raise EinthovenError(
-            f"{root}: has questions and no signals; expected ecgs, the folder of PTB-XL or MIMIC-IV-ECG (on the command line --option ecgs=FOLDER)."
+            f"{root}: has questions and no signals; expected ecgs, the folder of PTB-XL or MIMIC-IV-ECG "
+            "(on the command line --option ecgs=FOLDER)."
         )
     home, corpus = _corpus(ecgs)
+    part_of: dict[str, str] = {}
     for ref in corpus.records(home):
         if (said := asked.pop(ref.record, None)) is not None:
-            yield replace(ref, fold=folds[ref.record], meta={**ref.meta, "questions": [json.loads(text) for text in said]})
+            part = folds.get(ref.record)
+            if part is not None and ref.patient is not None:
+                _same_part(part_of, ref.patient, part, f"{root}: patient {ref.patient}")
+            yield replace(ref, fold=part, meta={**ref.meta, "questions": [json.loads(text) for text in said]})
     for ecg in asked:
-        yield RecordRef(home / ecg, ecg, fold=folds[ecg], problem=f"ECG-QA asks about it, and {corpus.FACTS.name} has no recording {ecg}.")
+        problem = f"ECG-QA asks about it, and {corpus.FACTS.name} has no recording {ecg}."
+        yield RecordRef(home / ecg, ecg, fold=folds.get(ecg), problem=problem)
+
+
+def _same_part(known: dict[str, str], name: str, part: str, who: str) -> None:
+    if (first := known.setdefault(name, part)) != part:
+        raise EinthovenError(
+            f"{who} is asked about in {first} and in {part}, so that a test would meet what was learned; split=new (on the command line "
+            "--option split=new) leaves these parts aside and divides by patient."
+        )
 
 
 def _corpus(ecgs: Path | str) -> tuple[Path, ModuleType]:

@@ -22,7 +22,7 @@ import numpy as np
 
 from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
-from einthoven.io.matlab5 import read_variables
+from einthoven.io.matlab_variables import read_variables
 from einthoven.leads import TWELVE, canonical
 from einthoven.record import Record
 from einthoven.sources import fairseq_tables, physionet2021

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import EinthovenError
-from einthoven.io.wfdb_comments import years
+from einthoven.io.demographics import years
 from einthoven.sources.vocabulary import CLASSES, CODE, SCP, SNOMED, scp_names, targets
 
 _PATIENT = ("subject_id", "patient_id", "patient")

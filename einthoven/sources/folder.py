@@ -22,11 +22,11 @@ from pathlib import Path
 
 from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
-from einthoven.io.sidecar import FOLDER as SIDECAR
+from einthoven.io.sidecar import sidecars
 from einthoven.io.wfdb_header import Header
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.sources.label_table import TABLE, Row, as_named, read_table
-from einthoven.sources.reading import NO_FILE, existing_root, files, parse, read, ref_from_header
+from einthoven.sources.reading import NO_FILE, closed_folder, existing_root, files, parse, read, ref_from_header
 
 __all__ = ["FACTS", "read", "records", "tables"]
 
@@ -42,7 +42,7 @@ def records(root: Path | str) -> Iterator[RecordRef]:
     """
     root = existing_root(root, LAYOUT)
     closed: list[RecordRef] = []
-    found = [path for path in files(root, lambda error: closed.append(_closed(root, error))) if path != root / TABLE]
+    found = [path for path in files(root, lambda error: closed.append(closed_folder(root, error))) if path != root / TABLE]
     if not found and not closed:
         raise EinthovenError(f"{root}: is empty; expected {LAYOUT}.")
     rows = read_table(root / TABLE) if (root / TABLE).is_file() else {}
@@ -65,20 +65,14 @@ def records(root: Path | str) -> Iterator[RecordRef]:
             used.add(key)
             yield _with_row(ref, rows[key])
     for name in sorted(rows.keys() - used):
-        yield RecordRef(root / name, name, problem=f"{TABLE}, line {rows[name].line}: names this record, and no such file is there.")
+        there = any(part.startswith(".") for part in Path(name).parts) and (root / name).exists()
+        what = "which is hidden (its name, or a folder's, begins with a dot) and not taken in" if there else "and no such file is there"
+        yield RecordRef(root / name, name, problem=f"{TABLE}, line {rows[name].line}: names this record, {what}.")
 
 
 def tables(root: Path) -> list[Path]:
     """The table beside the recordings, where there is one: ingest notes what it was."""
     return [root / TABLE] if (root / TABLE).is_file() else []
-
-
-def _closed(root: Path, error: OSError) -> RecordRef:
-    """A folder below the root that may not be opened (``lost+found`` of a disk): what is in it is not known."""
-    path = Path(error.filename)
-    if path == root:
-        cannot_list(error)
-    return RecordRef(path, f"{path.relative_to(root).as_posix()}/", problem=f"this folder cannot be listed: {error.strerror or error}.")
 
 
 def _with_row(ref: RecordRef, row: Row) -> RecordRef:
@@ -188,13 +182,11 @@ def _from_others(root: Path, found: list[Path], headers: Mapping[Path, _Seen], d
     stems = {path.with_suffix("") for path in headers}
     doubted = {ref.path.with_suffix("") for ref in described if ref.problem is not None}
     refs = []
-    of_others = {path.with_suffix("") for path in found if path.suffix.lower() != ".json"}
+    beside = sidecars(found)
     for path in found:
         stem, is_signal = path.with_suffix(""), path.suffix.lower() in (".dat", ".mat")
-        if path.name == SIDECAR or (path.suffix.lower() == ".json" and stem in of_others):
-            continue  # what a table of bare numbers does not say of itself
         # Annotations beside a header belong to it; an ECG in another format there (``x.xml`` beside ``x.hea``) is a file of its own.
-        if path in headers or path in claimed or (is_signal and stem in doubted) or io.is_annotation(path):
+        if path in headers or path in claimed or path in beside or (is_signal and stem in doubted) or io.is_annotation(path):
             continue
         problem = None
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from einthoven.errors import EinthovenError
-from einthoven.io.wfdb_comments import years
+from einthoven.io.demographics import sex_of, years
 
 TABLE = "labels.csv"
 _KNOWN = ("record", "patient", "age", "sex", "fold", "report", "time", "label_system", "labels")
@@ -32,7 +32,6 @@ _VALUES = {
     "na": math.nan,
 }
 _UNKNOWN = ("", "nan", "na", "n/a", "-", "?", "unknown", "u", "other", "o", "x")
-_SEX = {"f": "female", "female": "female", "m": "male", "male": "male"}
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,8 @@ def _meta(row: Mapping[str, str], where: str) -> dict[str, Any]:
         datetime.fromisoformat(meta.get("time", "2000-01-01"))
     except ValueError:
         raise EinthovenError(f"{where}: expected a time such as 2020-03-12 10:00; got {row['time']!r}.") from None
-    sex = row.get("sex", "").lower()
-    if sex not in _SEX and sex not in _UNKNOWN:
+    sex = sex_of(row.get("sex"))
+    if sex is None and row.get("sex", "").lower() not in _UNKNOWN:
         raise EinthovenError(f"{where}: expected a sex as female or male (f, m), or nothing; got {row['sex']!r}.")
-    meta |= {"sex": _SEX[sex]} if sex in _SEX else {}
+    meta |= {"sex": sex} if sex is not None else {}
     return meta

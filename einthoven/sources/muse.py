@@ -27,7 +27,7 @@ from einthoven.io.recognise import HEAD, looks_like
 from einthoven.io.xml_tree import MAX_BYTES, decoded, parse_tree
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.sources.label_table import TABLE, Row, as_named, read_table
-from einthoven.sources.reading import NO_FILE, existing_root, files, read
+from einthoven.sources.reading import NO_FILE, closed_folder, existing_root, files, read
 
 __all__ = ["FACTS", "read", "records", "tables"]
 
@@ -54,7 +54,8 @@ def records(root: Path | str) -> Iterator[RecordRef]:
     bare = _named_once(root, rows) if rows else frozenset()
     used: set[str] = set()
     n_files = 0
-    for path in files(root):
+    closed: list[RecordRef] = []
+    for path in files(root, lambda error: closed.append(closed_folder(root, error))):
         if path == root / TABLE:
             continue
         n_files += 1
@@ -69,7 +70,8 @@ def records(root: Path | str) -> Iterator[RecordRef]:
         else:
             used.add(key)
             yield _with_row(ref, rows[key])
-    if not n_files:
+    yield from closed
+    if not n_files and not closed:
         raise EinthovenError(f"{root}: is empty; expected {LAYOUT}.")
     for name in sorted(rows.keys() - used):
         yield RecordRef(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from einthoven.errors import EinthovenError
-from einthoven.io.wfdb_comments import years
+from einthoven.io.demographics import years
 from einthoven.sources.facts import Counts, Facts, RecordRef
 from einthoven.sources.reading import existing_root, files, read
 from einthoven.sources.versions import version_in_name

@@ -115,6 +115,15 @@ def cannot_list(error: OSError) -> NoReturn:
     ) from error
 
 
+def closed_folder(root: Path, error: OSError) -> RecordRef:
+    """A folder below the root that may not be listed (``lost+found`` of a disk), as a recording with a problem. Raises EinthovenError for the root."""
+    path = Path(error.filename)
+    if path == root:
+        cannot_list(error)
+    problem = f"this folder cannot be listed: {error.strerror or error}; what is in it is not taken in."
+    return RecordRef(path, f"{path.relative_to(root).as_posix()}/", problem=problem)
+
+
 def existing_root(root: Path | str, expected: str) -> Path:
     """The folder as an absolute path. Raises EinthovenError that says what layout was expected where it is none."""
     path = Path(root).expanduser().absolute()

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import EinthovenError, FormatError
-from einthoven.io.wfdb_comments import years
+from einthoven.io.demographics import sex_of, years
 from einthoven.leads import TWELVE
 from einthoven.record import Record
 from einthoven.sources.facts import Facts, RecordRef
@@ -43,7 +43,6 @@ FACTS = Facts(
 CODES = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
 SIGNALS, GOLD, ATTRIBUTES, READERS = "ecg_tracings.hdf5", "annotations/gold_standard.csv", "attributes.csv", "annotations"
 LAYOUT = f"the folder with {SIGNALS}, {GOLD} and {ATTRIBUTES}"
-_SEX = {"m": "male", "f": "female", "male": "male", "female": "female"}
 
 
 def records(root: Path | str) -> Iterator[RecordRef]:
@@ -63,7 +62,7 @@ def records(root: Path | str) -> Iterator[RecordRef]:
         meta: dict[str, Any] = {}
         if (age := years(people[exam]["age"])) is not None:
             meta["age"] = age
-        if sex := _SEX.get(people[exam]["sex"].strip().lower()):
+        if sex := sex_of(people[exam]["sex"]):
             meta["sex"] = sex
         if readers:
             meta["readers"] = {name: [code for code, value in rows[exam].items() if value == 1] for name, rows in readers.items()}

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import EinthovenError, FormatError
-from einthoven.io.wfdb_comments import years
+from einthoven.io.demographics import sex_of, years
 from einthoven.leads import TWELVE
 from einthoven.record import Record
 from einthoven.sources.facts import Facts, RecordRef
@@ -73,8 +73,6 @@ LAYOUT = f"the folder with {TABLE} and records/A00001.h5, …"
 _COLUMNS = ("ECG_ID", "AHA_Code", "Patient_ID", "Age", "Sex")
 MAX_SAMPLES = 500 * 600
 """Ten times the longest recording of the release: what a damaged header promises is not allocated."""
-
-_SEX = {"m": "male", "f": "female", "male": "male", "female": "female"}
 
 
 def records(root: Path | str, *, labels: str = "aha") -> Iterator[RecordRef]:
@@ -150,7 +148,7 @@ def _ref(row: dict[str, str], name: str, path: Path, labels: str, problem: str |
     meta: dict[str, Any] = {}
     if (age := years(row["Age"])) is not None:
         meta["age"] = age
-    if sex := _SEX.get((row["Sex"] or "").strip().lower()):
+    if sex := sex_of(row["Sex"]):
         meta["sex"] = sex
     if row.get("Date"):
         meta["time"] = row["Date"].strip()

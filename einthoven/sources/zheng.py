@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import EinthovenError, FormatError
-from einthoven.io.wfdb_comments import years
+from einthoven.io.demographics import years
 from einthoven.leads import TWELVE
 from einthoven.record import Record
 from einthoven.sources.facts import Facts, RecordRef

@@ -18,8 +18,8 @@ from einthoven.store.distinct import distinct
 if TYPE_CHECKING:
     import pyarrow as pa
 
-OF_A_PATIENT, OF_A_SIGNAL = ("record", "source", "patient"), ("n_samples", "mean", "sd")
-"""Columns that tell persons apart, and copies."""
+OF_A_PATIENT, OF_A_SIGNAL = ("record", "source", "patient"), ("n_samples", "mean", "sd", "quality")
+"""Columns that tell persons apart, and copies; the last is there once somebody audited the store."""
 
 
 class Patients:
@@ -34,7 +34,7 @@ def columns_of(store: Any, names: Sequence[str]) -> Any:
     """Those columns of a store, or of a table, that are there."""
     if hasattr(store, "column_names"):
         return store.select([name for name in names if name in store.column_names])
-    return store.take(names)
+    return store.take([name for name in names if name in store.names])
 
 
 def numbered(table: Any) -> tuple[pa.Array, np.ndarray]:
@@ -62,9 +62,15 @@ def signals_of(table: Any) -> np.ndarray:
 
 
 def numbered_with_copies(table: Any) -> tuple[pa.Array, np.ndarray]:
-    """As ``numbered``, but a recording of an unknown patient belongs to the one whose copy it is: a copy of what is trained on must not be tested."""
+    """As ``numbered``, but copies belong together: what is trained on must not be tested, whatever it is called.
+
+    A recording of an unknown patient belongs to the one whose exact copy it is; and, once audited, every copy to its original, the patients of
+    both becoming one.
+    """
     keys, of_row = numbered(table)
-    if not set(OF_A_SIGNAL) <= set(table.column_names):
+    if "quality" in table.column_names:
+        of_row = _with_audited_copies(table, keys, of_row)
+    if not {"n_samples", "mean", "sd"} <= set(table.column_names):
         return keys, of_row
     unknown = table["patient"].is_null().to_numpy()
     if not unknown.any():
@@ -81,6 +87,37 @@ def numbered_with_copies(table: Any) -> tuple[pa.Array, np.ndarray]:
             named = [row for row in rows if not unknown[row]] or rows
             of_row[lost] = min((keys[int(of_row[row])].as_py(), int(of_row[row])) for row in named)[1]
     return keys, of_row
+
+
+def _with_audited_copies(table: Any, keys: pa.Array, of_row: np.ndarray) -> np.ndarray:
+    """Joins the patients of recordings that an audit found to be copies of one another in this store."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    original = pc.struct_field(table["quality"], "copy_of").combine_chunks()
+    rows = np.flatnonzero(original.is_valid().to_numpy(zero_copy_only=False))
+    wanted = original.take(pa.array(rows)).to_pylist()
+    named = np.flatnonzero(pc.is_in(table["record"], value_set=pa.array(sorted(set(wanted)), pa.string())).to_numpy(zero_copy_only=False))
+    place: dict[str, list[int]] = {}
+    for row, name in zip(named.tolist(), table["record"].take(pa.array(named)).to_pylist()):
+        place.setdefault(name, []).append(row)
+    joined: dict[int, int] = {}
+
+    def root(key: int) -> int:
+        while key in joined:
+            key = joined[key]
+        return key
+
+    for row, name in zip(rows.tolist(), wanted):
+        found = place.get(name, [])
+        if len(found) == 1:  # a name that two corpora of the store use names neither, and one of another store nobody here
+            one, other = sorted((root(int(of_row[row])), root(int(of_row[found[0]]))), key=lambda key: keys[key].as_py())
+            if one != other:
+                joined[other] = one
+    roots = np.arange(len(keys))
+    for key in joined:
+        roots[key] = root(key)
+    return roots[of_row]
 
 
 def places_by_hash(keys: pa.Array, seed: int) -> np.ndarray:

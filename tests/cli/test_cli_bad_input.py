@@ -509,3 +509,9 @@ def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+
+
+def test_a_full_disk_is_told_in_words_and_not_as_a_number():
+    from einthoven.cli import explain
+
+    assert explain(OSError(28, "No space left on device")) == "No space left on device; make room or mend it, and run the same again."

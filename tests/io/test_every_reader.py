@@ -118,18 +118,68 @@ def ishne(folder: Path) -> Path:
     return write(folder / "r.ecg", counts, n_samples=1500, fs=FS, leads=codes, quality=(1,) * 12, nanovolts=(1000,) * 12)
 
 
-WRITERS: dict[str, Callable[[Path], Path]] = {"WFDB": wfdb, "MATLAB": matlab}
-WRITERS |= {"SCP-ECG": scp, "ISHNE Holter": ishne}
-WRITERS |= {
+def dicom(folder: Path) -> Path:
+    from test_dicom import save, twelve
+
+    return save(folder / "r.dcm", [twelve(np.round(TRUTH * 1000), fs=FS)])
+
+
+def aecg(folder: Path) -> Path:
+    from test_aecg import ABSOLUTE, save, series, twelve
+
+    clock = ABSOLUTE.replace("0.002", "0.004")
+    return save(folder / "r.xml", series(twelve(np.round(TRUTH * 1000).astype(int), clock=clock)))
+
+
+def muse(folder: Path) -> Path:
+    from muse_xml import muse_xml, waveform
+
+    path = folder / "r.xml"
+    path.write_bytes(muse_xml(waveform(np.round(TRUTH * 1000), TWELVE, base=str(FS), LeadAmplitudeUnitsPerBit="1")))
+    return path
+
+
+def cardiosoft(folder: Path) -> Path:
+    from test_cardiosoft import block, written
+
+    return written(folder, block("StripData", np.round(TRUTH * 1000).astype(int), rate=str(FS), resolution="1"))
+
+
+def philips(folder: Path) -> Path:
+    from test_philips import with_differences, written, xli
+
+    about = f"<samplingrate>{FS}</samplingrate><resolution>1</resolution><numberchannelsallocated>12</numberchannelsallocated>"
+    return written(folder, xli(with_differences(np.round(TRUTH * 1000).astype(int))), about=about, n_samples=1500 * 500 // FS)
+
+
+def schiller(folder: Path) -> Path:
+    from test_schiller import AVERAGES, block, written
+
+    return written(folder, AVERAGES, block(np.round(TRUTH * 1000).astype(int), rate=str(FS)))
+
+
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "WFDB": wfdb,
+    "MATLAB": matlab,
+    "GE MUSE XML": muse,
+    "GE CardioSoft XML": cardiosoft,
+    "Philips SierraECG XML": philips,
+    "Schiller EDI XML": schiller,
+    "HL7 aECG XML": aecg,
+    "DICOM": dicom,
+    "SCP-ECG": scp,
+    "ISHNE Holter": ishne,
     "EDF": edf,
     "BDF": lambda folder: edf(folder, 3),
     "HDF5": hdf5,
     "NumPy array": npy,
     "NumPy archive": npz,
     "Parquet table": parquet,
+    "Apple Watch CSV": apple,
     "table": csv,
 }
-WRITERS |= {"Apple Watch CSV": apple}
+"""Format -> what writes ``TRUTH`` in it, into a folder."""
+
 LEADS = {"Apple Watch CSV": ("I",)}
 """Of the formats that hold fewer than twelve."""
 

@@ -1,21 +1,15 @@
-"""What a file is, found by its content; and MATLAB files without a header."""
+"""What a file is, found by its content."""
 
 from __future__ import annotations
 
-from io import BytesIO
+import inspect
 
 import numpy as np
 import pytest
-import scipy.io
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from einthoven import io
 from einthoven.errors import FormatError
 from einthoven.io import wfdb
-from einthoven.io.matlab5 import read_variables
-from einthoven.leads import TWELVE
-from einthoven.signal.scale import standardise
 
 
 def refused(path, *words: str) -> None:
@@ -29,7 +23,8 @@ BEGINNINGS = [
     (b"%PDF-1.7 ...", "PDF"),
     (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
     (bytes(128) + b"DICM" + bytes(20), "DICOM"),
-    (b"0       X X X", "EDF"),
+    (b"0".ljust(184) + b"512".ljust(8) + b"EDF+C".ljust(60) + b"1".ljust(4) + bytes(40), "EDF"),
+    (b"0".ljust(184) + b"512     ", "text"),  # cut off before it says how many signals
     (b"\xffBIOSEMI", "BDF"),
     (b"ISHNE1.0....", "ISHNE Holter"),
     (b"<?xml version='1.0'?>\n<!DOCTYPE RestingECG>\n<RestingECG>", "GE MUSE XML"),
@@ -56,6 +51,53 @@ def test_a_file_is_named_by_its_content_whatever_its_ending(tmp_path, content, n
         refused(path)  # it is damaged, and its reader says so
     else:
         refused(path, name)
+
+
+NO_ECGS = {
+    "labels.csv": "record,patient,age,sex,labels\n" + "".join(f"r{n},p{n},{40 + n},f,426783006;164889003\n" for n in range(20)),
+    "ptbxl_database.csv": "ecg_id,patient_id,age,sex,height\n" + "".join(f"{n},{15709.0 + n},{56.0 + n},{n % 2},\n" for n in range(20)),
+    "findings.csv": "1dAVb,RBBB,LBBB,SB,AF,ST\n" + "0,0,1,0,0,0\n1,0,0,0,0,0\n" * 10,
+    "without_a_header.csv": "0,0,1,0\n1,0,0,0\n0,1,0,0\n" * 9,
+    "training.csv": "epoch,loss,auroc\n" + "".join(f"{n},{1 / (n + 1):.3f},{n / 20}\n" for n in range(20)),
+    "labels.tsv": "name\tage\tAF\n" + "".join(f"r{n}\t{n}\t{n % 2}\n" for n in range(20)),
+    "beats.txt": "".join(f"{n * 287 + 18}\n" for n in range(300)),
+    "beats_rdann.txt": "".join(f"    0:{n:02d}.050  {n * 287 + 18:7d}     N    0    0    0\n" for n in range(60)),
+    "RECORDS": "".join(f"A{n:04d}\n" for n in range(200)),
+    "RECORDS-of-numbers": "".join(f"{n}\n" for n in range(100, 235)),
+    "files.txt": "".join(f"g1/A{n:04d}.mat 0.5\n" for n in range(50)),
+    "SHA256SUMS": "".join(f"{n:064x}  g1/A{n:04d}.mat\n" for n in range(30)),
+    "numbers.json": "[" + ", ".join(f"{n / 7:.3f}" for n in range(500)) + "]",
+    "lines.json": "[\n" + ",\n".join(f"  {n / 7:.3f}" for n in range(500)) + "\n]\n",
+    "config.json": '{"fs": 500, "unit": "uV", "leads": ["I", "II"]}',
+    "lines.jsonl": "".join(f'{{"step": {n}, "loss": {1 / (n + 1)}}}\n' for n in range(50)),
+    "README.md": "# Results\n\n| lead | AUROC |\n| --- | --- |\n" + "".join(f"| V{n} | 0.9{n} |\n" for n in range(1, 7)) * 9,
+    "recipe.yaml": "seed: 1\nlr: 0.001\n" + "".join(f"  - {n / 10}\n" for n in range(50)),
+    "page.html": "<!DOCTYPE html>\n<html><body><table><tr><td>0.1</td></tr></table></body></html>",
+    "fragment.html": "<div>\n" + "0.12 0.13 0.14\n" * 50 + "</div>",
+    "source.py": inspect.getsource(wfdb),
+    "source.c": "#include <stdio.h>\nstatic const short table[] = {\n" + "  1, 2, 3, 4,\n" * 60 + "};\n",
+    "log.txt": "".join(f"2021-05-01 10:{n:02d}:00 INFO step {n} loss 0.{n}\n" for n in range(60)),
+    "letter.txt": "To whom it may concern,\n\n" + "the ECG of 12 March shows 3 premature beats, 1 of them ventricular.\n" * 30,
+    "refs.bib": "@article{a,\n  year = {2020},\n  volume = {7},\n}\n" * 20,
+}
+
+
+@pytest.mark.parametrize("name", NO_ECGS)
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_what_lies_beside_recordings_is_never_taken_for_one(tmp_path, name, line_end):
+    path = tmp_path / name
+    path.write_bytes(NO_ECGS[name].replace("\n", line_end).encode())
+    refused(path, "cannot be read as an ECG")
+
+
+def test_a_table_that_begins_with_zero_and_blanks_is_no_edf(tmp_path):
+    path = tmp_path / "table.txt"
+    time, lead = np.arange(50) / 500, np.round(np.sin(np.arange(50)), 3)
+    path.write_text("".join(f"{t:<12g}{v:g}\n" for t, v in zip(time, lead)))
+    assert path.read_bytes().startswith(b"0       ") and io.recognise(path) == "table"
+    record = io.read(path, names=("time", "II"), unit="mV")
+    np.testing.assert_allclose(record.signal[0], lead, atol=1e-6)
+    assert record.fs == 500
 
 
 def test_the_formats_that_are_read_are_told(tmp_path):
@@ -94,133 +136,6 @@ def test_a_folder_an_empty_and_an_absent_file_are_told_apart(tmp_path):
 def test_real_files_are_named(data_root, pattern, name):
     found = list(data_root.glob(pattern))
     assert found and {io.recognise(path) for path in found} == {name}
-
-
-# ---------------------------------------------------------------- MATLAB without a header
-
-
-def test_a_val_alone_does_not_say_its_rate(tmp_path):
-    path = tmp_path / "A0001.mat"
-    scipy.io.savemat(path, {"val": np.zeros((12, 100), dtype=np.int16)}, format="4")
-    refused(path, "neither a rate", "A0001.hea")
-
-
-def test_a_truncated_version_4_file_is_refused_before_it_is_loaded(tmp_path):
-    path = tmp_path / "A0001.mat"
-    scipy.io.savemat(path, {"val": np.zeros((12, 100), dtype=np.int16)}, format="4")
-    path.write_bytes(path.read_bytes()[:1000])
-    refused(path, "truncated", "2424")
-
-
-def test_a_matlab_file_without_an_ecg_is_told_what_was_expected(tmp_path):
-    path = tmp_path / "R_1.mat"
-    scipy.io.savemat(path, {"R_peak": np.arange(4)})
-    refused(path, "feats", "R_peak")
-
-
-def test_the_scaling_of_fairseq_signals_is_undone(tmp_path):
-    rng = np.random.default_rng(0)
-    truth = rng.normal(size=(12, 700)) * 0.3 + rng.normal(size=(12, 1))
-    truth[4] = 0.25  # a flat lead comes back as its mean
-    scaled = {
-        "feats": standardise(truth),
-        "curr_sample_rate": 500,
-        "mean": truth.mean(1, keepdims=True),
-        "std": truth.std(1, keepdims=True),
-    }
-    path = tmp_path / "x_1.mat"
-    scipy.io.savemat(path, {**scaled, "segment_i": 1})
-    record = io.read(path)
-    np.testing.assert_allclose(record.signal, truth, atol=1e-6)
-    assert record.fs == 500 and record.leads == TWELVE and record.meta["segment"] == 1 and "unscaled" in record.meta
-    scipy.io.savemat(path, {"feats": truth, "curr_sample_rate": 400})
-    unscaled = io.read(path, leads=["V6"], start=1)
-    np.testing.assert_allclose(unscaled.signal, truth[[11], 400:], atol=1e-6)
-    assert unscaled.fs == 400 and "unscaled" not in unscaled.meta
-
-
-def test_a_number_of_leads_that_has_no_names_gets_none(tmp_path):
-    path = tmp_path / "x.mat"
-    scipy.io.savemat(path, {"feats": np.ones((8, 100)), "curr_sample_rate": 500})
-    assert io.read(path).leads[:2] == ("lead 1", "lead 2")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"curr_sample_rate": [1, 2]},
-        {"curr_sample_rate": "fast"},
-        {"curr_sample_rate": -1},
-        {"feats": "text"},
-        {"mean": np.ones((3, 1)), "std": np.ones((12, 1))},
-    ],
-)
-def test_contradictions_in_a_segment_are_refused(tmp_path, change):
-    path = tmp_path / "x.mat"
-    scipy.io.savemat(path, {"feats": np.ones((12, 100)), "curr_sample_rate": 500} | change)
-    refused(path, "expected")
-
-
-def test_a_cpsc_2018_struct_is_read(tmp_path):
-    path = tmp_path / "A1.mat"
-    data = np.random.default_rng(0).normal(size=(12, 300))
-    scipy.io.savemat(path, {"ECG": {"sex": "Male", "age": 52, "data": data}})
-    record = io.read(path)
-    np.testing.assert_allclose(record.signal, data.astype(np.float32))
-    assert (record.fs, record.leads, record.meta) == (500.0, TWELVE, {"sex": "male", "age": 52.0})
-
-
-@pytest.mark.parametrize("compressed", [False, True])
-def test_matlab_variables_are_those_that_scipy_reads(tmp_path, compressed):
-    values = {
-        "a": np.arange(24.0).reshape(2, 3, 4), "b": np.int16([[-3, 4]]), "c": np.float32([[1.5]]), "text": "Grüße", "empty": np.empty((0, 3)),
-        "struct": {"x": np.arange(5), "y": "no", "deep": {"z": 2}}, "long_name_of_a_variable": np.uint8([[1], [2]]), "complex": np.array([[1j]]),
-    }  # fmt: skip
-    path = tmp_path / "x.mat"
-    scipy.io.savemat(path, values, do_compression=compressed)
-    found, expected = read_variables(path.read_bytes()), scipy.io.loadmat(path)
-    assert found.keys() == values.keys() and found.pop("complex") is None
-    for name, value in found.items():
-        if isinstance(value, np.ndarray):
-            assert value.dtype == expected[name].dtype
-            np.testing.assert_array_equal(value, expected[name])
-    assert found["text"] == "Grüße" and found["struct"]["y"] == "no" and found["struct"]["deep"]["z"] == 2
-    np.testing.assert_array_equal(found["struct"]["x"], expected["struct"]["x"][0, 0])
-
-
-@settings(max_examples=150, deadline=None)
-@given(where=st.integers(0, 500), value=st.binary(min_size=1, max_size=6), cut=st.integers(0, 400), compressed=st.booleans())
-def test_a_damaged_matlab_file_is_a_value_error_and_ends_no_process(where, value, cut, compressed):
-    stream = BytesIO()
-    scipy.io.savemat(
-        stream,
-        {"feats": np.arange(24.0).reshape(12, 2), "curr_sample_rate": 500, "s": {"a": "text", "b": [1, 2]}},
-        do_compression=compressed,
-    )
-    data = bytearray(stream.getvalue())
-    data[where : where + len(value)] = value
-    try:
-        read_variables(bytes(data[: len(data) - cut]))
-    except ValueError as error:
-        assert str(error)
-
-
-def test_a_small_file_that_claims_to_be_huge_is_refused(tmp_path, monkeypatch):
-    stream = BytesIO()
-    scipy.io.savemat(stream, {"feats": np.zeros((12, 10_000))}, do_compression=True)
-    monkeypatch.setattr("einthoven.io.matlab5.MAX_BYTES", 500_000)
-    with pytest.raises(ValueError, match="larger than"):
-        read_variables(stream.getvalue())
-
-
-@pytest.mark.data
-def test_real_matlab_files_are_read(data_root):
-    paths = [*sorted((data_root / "cpsc2018").glob("*.mat")), *sorted((data_root / "code15-mat").glob("*.mat"))]
-    if not paths:
-        pytest.skip("no MATLAB files here")
-    for path in paths:
-        record = io.read(path)
-        assert record.leads == TWELVE and 0.01 < np.nanstd(record.signal) < 10
 
 
 def test_annotations_that_begin_with_the_byte_of_a_tag_are_no_xml(tmp_path):

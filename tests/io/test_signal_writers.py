@@ -9,7 +9,7 @@ import pytest
 
 from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
-from einthoven.io.steps import counts_of, step_of
+from einthoven.io.quantise import counts_of, step_of
 from einthoven.leads import TWELVE, derive_limb_leads
 from einthoven.record import Record
 

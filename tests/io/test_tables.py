@@ -10,7 +10,7 @@ import pytest
 from einthoven import io
 from einthoven.errors import FormatError
 from einthoven.io.table import is_table
-from einthoven.io.time_column import rate_of
+from einthoven.io.table_times import rate_of
 from einthoven.leads import TWELVE, limb_law_residual
 
 TRUTH = np.cumsum(np.random.default_rng(5).normal(size=(2, 400)), axis=1) * 0.05

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from einthoven import io
 from einthoven.errors import FormatError
 from einthoven.io.wfdb_comments import describe
 from einthoven.io.wfdb_header import Header, parse_header
+from einthoven.record import Record
 
 
 def test_fields_that_are_left_out_have_the_defaults_of_header_5():
@@ -85,6 +87,28 @@ def test_diagnoses_are_snomed_codes_or_not_known(line, codes):
 def test_the_patient_is_taken_from_its_field_alone():
     assert describe(("Patient ID: 513956", "Dx: 426783006"))[2] == "513956"
     assert describe(("Patient ID: Unknown",))[2] is None
+
+
+def test_what_our_writer_says_of_a_record_is_read_again(tmp_path):
+    meta = {
+        "age": 54.5,
+        "sex": "female",
+        "time": datetime(2020, 3, 4, 5, 6, 7, 8000),
+        "report": "Sinus rhythm\nAge: normal for it",
+        "device": "MAC 5",
+    }
+    labels = {"426783006": 1.0, "164889003": 1.0}
+    record = Record(np.zeros((1, 9)), 500, ("II",), patient="P17", labels=labels, label_system="SNOMED CT", meta=meta)
+    io.write(record, tmp_path / "r.hea")
+    back = io.read(tmp_path / "r.hea")
+    comments = back.meta.pop("comments")
+    assert back.meta == meta and back.patient == "P17" and back.labels == labels
+    io.write(back, tmp_path / "again.hea")  # what was written once is not written twice
+    assert io.read(tmp_path / "again.hea").meta["comments"] == comments and len(comments) == 8
+
+
+def test_a_report_that_says_nothing_is_none():
+    assert describe(("Report: ---", "Report:"))[0].keys() == {"comments"}
 
 
 LINES = st.one_of(

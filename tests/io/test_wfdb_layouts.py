@@ -5,6 +5,7 @@ Files are written here, byte by byte; the wfdb package says whether they are wha
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -100,6 +101,12 @@ def refused(path: Path, *words: str) -> None:
 
 
 # ---------------------------------------------------------------- formats
+
+
+def test_without_the_package_that_reads_flac_the_error_names_it(tmp_path, monkeypatch):
+    path = write(tmp_path, "r", {"I": counts(1, 500)[0]}, "516")
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    refused(path, "r.dat", "FLAC", "pip install 'einthoven[flac]'")
 
 
 def test_every_format_is_tested():

@@ -234,7 +234,7 @@ def test_channels_that_are_no_ecg_keep_their_name_and_are_not_picked(tmp_path):
 def test_a_lead_that_is_not_in_a_unit_of_voltage_is_not_taken_for_mv(tmp_path, unit):
     path = write(tmp_path, leads=("II", "ABP", "PLETH"))
     path.write_text(path.read_text().replace("1000(0)/mV", f"1000(0)/{unit}", 1))
-    with pytest.raises(FormatError, match=f"lead II is in {unit}, expected mV"):
+    with pytest.raises(FormatError, match=f"lead II is in '{unit}', expected mV"):
         io.read(path)
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from einthoven.errors import FormatError
 from einthoven.io import xml_tree
-from einthoven.io.demographics import age_at, age_of, known, moment, sex_of
 from einthoven.io.xml_leads import numbers_in, stacked
 from einthoven.io.xml_tree import number_at, parse_tree, read_tree, shown, text_at
 
@@ -149,19 +148,3 @@ def test_leads_of_different_lengths_are_no_recording():
         stacked([], [], Path("x"))
     with pytest.raises(FormatError, match="no samples"):
         stacked(["I"], [np.zeros(0)], Path("x"))
-
-
-@pytest.mark.parametrize("text", ["", " ", "---", "xxxxx", "XXXXXX", "UNKNOWN", "Undefined", None, "N/A", "none", "?"])
-def test_a_placeholder_says_nothing(text):
-    assert known(text) is None and sex_of(text) is None
-
-
-def test_what_is_said_of_a_person_is_understood():
-    assert known(" 0815 ") == "0815" and known("x1") == "x1" and known("Nowak") == "Nowak"
-    assert (sex_of("MALE"), sex_of("f"), sex_of("Other")) == ("male", "female", None)
-    assert age_of("43", "YEARS") == 43 and age_of("6", "MONTHS") == 0.5 and age_of("73", "DAYS") == pytest.approx(0.2, abs=0.001)
-    assert age_of("2", "WEEKS") == pytest.approx(0.0383, abs=1e-4) and age_of(5, None) == 5
-    assert age_of("300", "YEARS") is None and age_of("x") is None and age_of("4", "FORTNIGHTS") is None and age_of(None) is None
-    born, seen = moment("07-08-1979", "%m-%d-%Y"), moment("04-29-2023", "%m-%d-%Y")
-    assert age_at(born, seen) == pytest.approx(43.81) and age_at(seen, born) is None and age_at(None, seen) is None
-    assert moment("29.4.2023", "%m-%d-%Y") is None

@@ -60,6 +60,7 @@ KNOWN = {
         "lr_schedules",
         "multi_head_attention",
     ),
+    "preprocess_code15",
     *("span_mask", "train_steps", "transformer_encoder", "wav2vec2", "wav2vec2_cmsc"),
     *("arcface", "augmentations", "contrastive_losses", "convnet", "nejedly_resnet", "resnet1d", "se_wrn", "vcg_augmentation_3kg"),
 }

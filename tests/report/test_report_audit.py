@@ -14,6 +14,7 @@ import pytest
 
 from einthoven.record import Record
 from einthoven.report.audit import ADVICE, audit_html
+from einthoven.report.audit_table import audit_table
 from einthoven.signal.suspicion import Suspicion
 from einthoven.simulate import simulate
 from einthoven.sources.facts import Facts, RecordRef
@@ -126,3 +127,12 @@ def test_a_store_without_a_doubt_makes_a_short_page(tmp_path):
     words = plain(audit_html(result, progress=lambda done, total: told.append((done, total))))
     assert "No two recordings share a signal" in words and "3 recordings" in words and told[-1] == (len(told), len(told))
     assert np.isfinite(result.seconds)
+
+
+def test_the_first_line_in_a_terminal_is_the_whole_sentence_however_narrow_the_table_below(result, capsys):
+    from rich.console import Console
+
+    console = Console(width=300)
+    for table in audit_table(result):
+        console.print(table)
+    assert capsys.readouterr().out.splitlines()[0].strip() == str(result)

@@ -112,7 +112,6 @@ def test_an_interrupted_corpus_goes_on_and_ends_the_same(corpus, tmp_path):
         write_corpus(tmp_path, records=24, patients=9, seed=4, progress=interrupt)
     group = tmp_path / "training" / "synthetic" / "g1"
     (group / "S00002.mat").write_bytes(b"torn")  # and one was damaged meanwhile
-    (group / ".S00003.atr.part").mkdir()  # left behind by a kill while writing
     seen = []
     summary = write_corpus(tmp_path, records=24, patients=9, seed=4, progress=lambda done, total: seen.append((done, total)))
     assert summary.written == 24 - 6

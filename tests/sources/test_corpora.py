@@ -345,8 +345,16 @@ def test_a_folder_that_may_not_be_listed_is_not_passed_over_in_silence(tmp_path,
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", forbidden)
+    write(tmp_path / "two")
+    refs = list(SOURCES["folder"].records(tmp_path))
+    assert [(ref.record, ref.problem) for ref in refs if ref.problem is not None] == [
+        ("a/", "this folder cannot be listed: Permission denied; what is in it is not taken in.")
+    ]
+    assert [ref.record for ref in refs if ref.problem is None] == ["two"]
+    with pytest.raises(EinthovenError, match="cannot be listed: Permission denied"):  # a corpus that is known to be whole
+        list(SOURCES["physionet2021"].records(tmp_path))
     with pytest.raises(EinthovenError, match="cannot be listed: Permission denied"):
-        list(SOURCES["folder"].records(tmp_path))
+        list(SOURCES["folder"].records(tmp_path / "a"))
 
 
 def test_a_label_table_in_another_encoding_is_refused_before_it_merges_two_patients(tmp_path):

@@ -112,3 +112,12 @@ def test_the_real_gold_standard_has_its_published_counts(data_root):
     rows = ribeiro._findings(data_root / "code-test-annotations" / ribeiro.GOLD, ribeiro.FACTS.records)
     counts = {code: sum(row[code] for row in rows) for code in ribeiro.CODES}
     assert counts == {"1dAVb": 28, "RBBB": 34, "LBBB": 30, "SB": 16, "AF": 13, "ST": 37}
+
+
+def test_the_tables_of_another_folder_are_none_so_that_the_layout_can_be_told(tmp_path):
+    from einthoven.sources import SOURCES
+    from einthoven.store.ingest import ingest
+
+    assert SOURCES["ribeiro"].tables(tmp_path) == []
+    with pytest.raises(EinthovenError, match=r"is not in it; expected the folder with ecg_tracings.hdf5"):
+        ingest("ribeiro", tmp_path, tmp_path / "store")

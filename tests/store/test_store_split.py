@@ -183,3 +183,18 @@ def test_one_long_name_does_not_make_a_million_names_long():
     split(whole.set_column(0, schema().field("record"), names))
     assert tracemalloc.get_traced_memory()[1] < 4 * n * 400  # an array of text would take 4 bytes for each of 4000 letters in each row
     tracemalloc.stop()
+
+
+def test_copies_that_an_audit_found_stay_together_whoever_they_are_said_to_be():
+    patients = [str(number) for number in range(30)]
+    whole = table(patients)
+    copies = {3: "r0", 17: "r3", 25: "r24", 28: "somebody's"}  # the last is of another store
+    quality = pa.array([{"copy_of": copies.get(row)} for row in range(30)], pa.struct([("copy_of", pa.string())]))
+    audited = whole.append_column("quality", quality)
+    for seed in range(20):
+        column = split(audited, strategy="random", seed=seed, fractions=(0.4, 0.3, 0.3))
+        assert column[0] == column[3] == column[17] and column[24] == column[25]
+    apart = [split(whole, strategy="random", seed=seed, fractions=(0.4, 0.3, 0.3)) for seed in range(20)]
+    assert any(column[0] != column[3] for column in apart)
+    order = np.random.default_rng(1).permutation(30)
+    assert split(audited.take(pa.array(order)), seed=4).tolist() == split(audited, seed=4)[order].tolist()

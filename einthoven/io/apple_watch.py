@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ import numpy as np
 
 from einthoven.errors import FormatError
 from einthoven.io.cut import cut
-from einthoven.io.sidecar import in_mV
-from einthoven.io.units import in_millivolt
-from einthoven.io.wfdb_comments import years
+from einthoven.io.demographics import age_at, moment
+from einthoven.io.rates import is_rate
+from einthoven.io.texts import decoded
+from einthoven.io.units import in_millivolt, to_millivolt
 from einthoven.leads import canonical
 from einthoven.record import Record
 
@@ -32,7 +32,7 @@ _HEADER_LINES = 40
 _BIRTH_FORMS = ("%Y-%m-%d", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y", "%d.%m.%Y")
 
 
-def is_apple(text: str) -> bool:
+def is_apple_watch(text: str) -> bool:
     """Whether a text that begins so (4 kB) is an ECG of an Apple Watch: it names the watch, a rate, and a unit of voltage, key by key."""
     header = _header(text)
     return header is not None and any(_DEVICE.fullmatch(value) for _, value in header) and any(_unit(value) for _, value in header)
@@ -42,9 +42,8 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
     """An exported ECG in mV. The classification is the report. Raises FormatError where rate, unit or numbers are missing or damaged."""
     path = Path(path)
     if (size := path.stat().st_size) > MAX_BYTES:
-        raise FormatError(f"{path}: expected an ECG of half a minute; the file has {size} bytes.")
-    data = path.read_bytes()
-    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="replace")
+        raise FormatError(f"{path}: expected an ECG of half a minute; the file has {size} bytes; export it again.")
+    text = decoded(path.read_bytes())
     header = _header(text)
     if header is None:
         raise FormatError(
@@ -53,13 +52,13 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
     values = [value for _, value in header]
     rates = [number for value in values if (number := _rate(value)) is not None]
     unit = next((value for value in values if _unit(value)), None)
-    if not rates or unit is None or not 0 < rates[0] <= 1e6:
+    if not rates or unit is None or not is_rate(rates[0]):
         raise FormatError(
-            f"{path}: expected a sampling rate in hertz and a unit such as µV before the numbers; got {'; '.join(values)[:120]!r}."
+            f"{path}: expected a sampling rate in hertz and a unit such as µV before the numbers; got {'; '.join(values)[:120]!r}; export it again."
         )
     lead = next((value for key, value in header[values.index(unit) - 1 :: -1] if value and value != unit), "")
     name = canonical(lead.split()[-1]) if lead.split() else "I"
-    signal, names, _ = in_mV(path, _numbers(path, text)[None], [name], [unit])
+    signal, names, _ = to_millivolt(path, _numbers(path, text)[None], [name], [unit])
     return cut(Record(signal, rates[0], names, record=path.stem, meta=_meta(header)), path, leads=leads, start=start, stop=stop)
 
 
@@ -97,7 +96,7 @@ def _numbers(path: Path, text: str) -> np.ndarray:
         elif _NUMBER.fullmatch(line):
             numbers.append(float(line.replace(",", ".")))
         else:
-            raise FormatError(f"{path}, line {number}: expected a number; got {line[:40]!r}.")
+            raise FormatError(f"{path}, line {number}: expected a number; got {line[:40]!r}; export it again.")
     while numbers and np.isnan(numbers[-1]):  # empty lines at the end
         numbers.pop()
     return np.array(numbers)
@@ -108,26 +107,12 @@ def _meta(header: Sequence[tuple[str, str]]) -> dict[str, Any]:
     values = [value for _, value in header]
     meta: dict[str, Any] = {}
     at = next((k for k, value in enumerate(values) if _TIME.match(value)), None)
-    if at is not None:
-        try:
-            meta["time"] = datetime.strptime(values[at][:19], "%Y-%m-%d %H:%M:%S")
-        except ValueError:
-            at = None
-    if at is not None:
+    if at is not None and (time := moment(values[at][:19], "%Y-%m-%d %H:%M:%S")) is not None:
+        meta["time"] = time
         if at + 1 < len(values) and values[at + 1] and not _DEVICE.fullmatch(values[at + 1]):
             meta["report"] = values[at + 1]
-        born = _birth(values[at - 1]) if at else None
-        if born is not None and (age := years(round((meta["time"] - born).days / 365.25, 2))) is not None:
+        if at and (age := age_at(moment(values[at - 1], *_BIRTH_FORMS), time)) is not None:
             meta["age"] = age
     if (device := next((value for value in values if _DEVICE.fullmatch(value)), None)) is not None:
         meta["device"] = f"Apple {device}"
     return meta
-
-
-def _birth(text: str) -> datetime | None:
-    for form in _BIRTH_FORMS:
-        try:
-            return datetime.strptime(text, form)
-        except ValueError:
-            continue
-    return None

@@ -9,8 +9,9 @@ import struct
 from datetime import datetime, time
 from typing import Any
 
-from einthoven.io.demographics import age_at, age_of, known
+from einthoven.io.demographics import SEX_BY_NUMBER, age_at, age_of, known_id, moment_of
 from einthoven.io.scp_sections import Section
+from einthoven.io.texts import one_line
 
 # Byte 16 of the device's field: the language support code.
 _ENCODINGS = {
@@ -21,7 +22,6 @@ _MAKERS = (
     "", "Burdick", "Cambridge", "Compumed", "Datamed", "Fukuda", "Hewlett-Packard", "Marquette", "Mortara", "Nihon Kohden", "Okin", "Quinton",
     "Siemens", "Spacelabs", "Telemed", "Hellige", "ESAOTE", "Schiller", "Picker-Schwarzer", "et medical", "Zwönitz",
 )  # fmt: skip
-_SEX = {1: "male", 2: "female"}
 _UNITS = {1: "years", 2: "months", 3: "weeks", 4: "days", 5: "hours"}
 _NOT_COMPUTED = (29999, 0xFFFF, 19999)
 
@@ -39,7 +39,7 @@ def describe(sections: dict[int, Section]) -> tuple[dict[str, Any], str | None]:
         meta["time"] = datetime.combine(day, clock or time())
     if (age := _age(fields.get(4, b""), _day(fields.get(5, b"")), day)) is not None:
         meta["age"] = age
-    if sex := _SEX.get(fields.get(8, b"\0")[:1].ljust(1, b"\0")[0]):
+    if sex := SEX_BY_NUMBER.get(fields.get(8, b"\0")[:1].ljust(1, b"\0")[0]):
         meta["sex"] = sex
     if name := _device(device, encoding):
         meta["device"] = name
@@ -48,8 +48,7 @@ def describe(sections: dict[int, Section]) -> tuple[dict[str, Any], str | None]:
         meta["report"] = "\n".join(statements)
     if measurements := _measurements(sections.get(7)):
         meta["measurements"] = measurements
-    patient = known(_text(fields.get(2, b""), encoding))
-    return meta, patient if patient and patient.strip("0") else None
+    return meta, known_id(_text(fields.get(2, b""), encoding))
 
 
 def _fields(data: bytes) -> dict[int, bytes]:
@@ -67,17 +66,11 @@ def _fields(data: bytes) -> dict[int, bytes]:
 
 def _text(data: bytes, encoding: str) -> str:
     """Text up to its end mark, in one line."""
-    text = data.decode(encoding, errors="replace").partition("\0")[0]
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return one_line(data.decode(encoding, errors="replace").partition("\0")[0])
 
 
 def _day(data: bytes) -> datetime | None:
-    if len(data) < 4:
-        return None
-    try:
-        return datetime(*struct.unpack_from("<HBB", data))
-    except ValueError:
-        return None
+    return moment_of(*struct.unpack_from("<HBB", data)) if len(data) >= 4 else None
 
 
 def _clock(data: bytes) -> time | None:

@@ -9,7 +9,7 @@ import pytest
 
 from einthoven import io
 from einthoven.errors import FormatError
-from einthoven.io.apple import is_apple
+from einthoven.io.apple_watch import is_apple_watch
 
 VALUES = np.round(np.cumsum(np.random.default_rng(8).normal(size=600)), 3)
 LANGUAGES = {
@@ -101,6 +101,6 @@ def test_a_damaged_export_is_refused(tmp_path, change, words):
 
 
 def test_other_texts_are_no_export():
-    assert not is_apple("Name,Ada\nDevice,Watch6\n1.5\n2.5\n")
-    assert not is_apple("time,I (mV)\n0,1\n")
-    assert not is_apple("")
+    assert not is_apple_watch("Name,Ada\nDevice,Watch6\n1.5\n2.5\n")
+    assert not is_apple_watch("time,I (mV)\n0,1\n")
+    assert not is_apple_watch("")

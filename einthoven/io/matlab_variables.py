@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-MAX_BYTES = 2**30
-"""An element that decompresses to more is refused: a few kilobytes can claim to be anything."""
+from einthoven.io.bounds import MOST_UNPACKED
 
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}  # miINT8 … miUINT64
 _TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
@@ -44,7 +43,7 @@ def read_variables(data: bytes) -> dict[str, Any]:
 def _inflate(body: bytes) -> bytes:
     engine = zlib.decompressobj()
     try:
-        out = engine.decompress(body, MAX_BYTES)
+        out = engine.decompress(body, MOST_UNPACKED)
     except zlib.error as error:
         raise ValueError(f"a compressed variable is damaged ({error})") from None
     if engine.unconsumed_tail or not engine.eof:

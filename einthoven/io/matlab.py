@@ -14,28 +14,29 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from einthoven.errors import FormatError
-from einthoven.io.cut import cut
-from einthoven.io.matlab5 import read_variables
-from einthoven.io.numpy_file import as_record
+from einthoven.io.bare_array import as_record, settled
+from einthoven.io.cut import cut, unique_names
+from einthoven.io.demographics import sex_of, years
+from einthoven.io.matlab_variables import read_variables
+from einthoven.io.rates import is_rate
 from einthoven.io.sidecar import Told, told
-from einthoven.io.wfdb_comments import years
-from einthoven.leads import TWELVE
+from einthoven.leads import TWELVE, canonical
 from einthoven.record import Record
 
 CPSC_FS = 500.0
 _CPSC2019 = re.compile(r"data_\d{5}\.mat")
 _SIGNALS = ("val", "ecg", "ECG", "signal", "data", "x")
-_V4_BYTES = {0: 8, 1: 4, 2: 4, 3: 2, 4: 2, 5: 1}  # precision digit of a version-4 type -> bytes per number
-_SEX = {"male": "male", "m": "male", "female": "female", "f": "female"}
+_V4_NUMBERS = {0: "<f8", 1: "<f4", 2: "<i4", 3: "<i2", 4: "<u2", 5: "u1"}  # by the precision digit of a version-4 type
 
 
-def is_mat(head: bytes) -> bool:
+def is_matlab(head: bytes) -> bool:
     """Whether a file that begins with these bytes (128 at least) is a MATLAB file of version 4 or 5."""
     return head.startswith(b"MATLAB 5.0") or _v4_size(head) is not None
 
@@ -46,11 +47,19 @@ def _v4_size(head: bytes) -> int | None:
         return None
     kind, rows, columns, imaginary, n_name = struct.unpack_from("<5i", head)
     name = head[20 : 20 + max(n_name, 0)]
-    if not 0 <= kind < 60 or kind % 10 > 2 or kind // 10 not in _V4_BYTES or imaginary not in (0, 1) or rows < 0 or columns < 0:
+    if not 0 <= kind < 60 or kind % 10 > 2 or kind // 10 not in _V4_NUMBERS or imaginary not in (0, 1) or rows < 0 or columns < 0:
         return None
     if not 1 < n_name <= 64 or name[-1:] != b"\0" or not name[:-1].decode("latin-1").isidentifier():
         return None
-    return 20 + n_name + rows * columns * _V4_BYTES[kind // 10] * (1 + imaginary)
+    return 20 + n_name + rows * columns * np.dtype(_V4_NUMBERS[kind // 10]).itemsize * (1 + imaginary)
+
+
+def _v4_matrix(path: Path, data: bytes) -> np.ndarray:
+    """The first matrix of a version-4 file, whose size was compared with the file's."""
+    kind, rows, columns, imaginary, n_name = struct.unpack_from("<5i", data)
+    if kind % 10 or imaginary:
+        raise FormatError(f"{path}: expected a matrix of real numbers; it holds text, a sparse or a complex matrix; write it again.")
+    return np.frombuffer(data, _V4_NUMBERS[kind // 10], rows * columns, 20 + n_name).reshape(rows, columns, order="F")
 
 
 def read(
@@ -62,55 +71,64 @@ def read(
     fs: float | None = None,
     unit: str | None = None,
     names: Sequence[str] | None = None,
+    record: int | None = None,
 ) -> Record:
     """An ECG from a MATLAB file, in mV.
 
-    fs, unit, names : of a matrix that has none of these, else they come from a JSON file beside it
+    fs, unit, names : what the file does not say itself, else they come from a JSON file beside it
+    record          : which of a matrix of several recordings, (record, lead, time), counted from 0
 
-    Raises FormatError where it holds no signal, and where a rate, a unit or lead names are neither known nor told.
+    Raises FormatError where it holds no signal, and where a rate, a unit or lead names are neither known nor told, or are known and told differently.
     """
     path = Path(path)
     data = path.read_bytes()
     if (needed := _v4_size(data[:128])) is not None:
         if needed > len(data):
-            raise FormatError(f"{path}: truncated: its first matrix needs {needed} bytes; the file has {len(data)}.")
-        raise FormatError(
-            f"{path}: holds numbers and neither a rate, a unit nor lead names: put its WFDB header {path.with_suffix('.hea').name} beside it."
-        )
+            raise FormatError(f"{path}: truncated: its first matrix needs {needed} bytes; the file has {len(data)}; copy it again.")
+        if (given := told(path, fs, unit, names)) == Told():
+            raise FormatError(
+                f"{path}: holds numbers and neither a rate, a unit nor lead names: put its WFDB header {path.with_suffix('.hea').name} beside it, "
+                "or tell them (fs=, unit=, names=)."
+            )
+        return cut(as_record(path, _v4_matrix(path, data), given, record), path, leads=leads, start=start, stop=stop)
     try:
         content = read_variables(data)
     except ValueError as error:
-        raise FormatError(f"{path}: a damaged MATLAB file: {error}.") from None
+        raise FormatError(f"{path}: a damaged MATLAB file: {error}; mend it, or write it again.") from None
+    given = told(path, fs, unit, names)
     if "feats" in content and "curr_sample_rate" in content:
-        record = _fairseq_signals(path, content)
+        found = _named(path, _fairseq_signals(path, content), given)
     elif isinstance(content.get("ECG"), dict):
-        record = _cpsc2018(path, content["ECG"])
+        found = _named(path, _cpsc2018(path, content["ECG"]), given)
     elif name := next((name for name in _SIGNALS if isinstance(content.get(name), np.ndarray)), None):
-        given = told(path, fs, unit, names)
         if given == Told() and _CPSC2019.fullmatch(path.name) and list(content) == ["ecg"] and np.shape(content["ecg"])[1:] == (1,):
             given = Told(CPSC_FS, "mV", ("ecg",))
-        record = as_record(path, np.asarray(content[name]), given)
+        found = as_record(path, np.asarray(content[name]), given, record)
     else:
-        found = ", ".join(content) or "nothing"
+        there = ", ".join(content) or "nothing"
         raise FormatError(
-            f"{path}: expected feats and curr_sample_rate (fairseq-signals), ECG (CPSC 2018), or a matrix called {', '.join(_SIGNALS)}; it holds {found}."
+            f"{path}: expected feats and curr_sample_rate (fairseq-signals), ECG (CPSC 2018), or a matrix called {', '.join(_SIGNALS)}; it holds {there}; name the signal so."
         )
-    return cut(record, path, leads=leads, start=start, stop=stop)
+    return cut(found, path, leads=leads, start=start, stop=stop)
 
 
 def _number(path: Path, content: dict[str, Any], name: str) -> float:
     value = np.asarray(content[name])
     if value.size != 1 or not np.issubdtype(value.dtype, np.number) or not np.isfinite(value.item()):
-        raise FormatError(f"{path}: expected one number as {name}; got an array of shape {value.shape} and type {value.dtype}.")
+        raise FormatError(
+            f"{path}: expected one number as {name}; got an array of shape {value.shape} and type {value.dtype}; mend it, or write it again."
+        )
     return float(value.item())
 
 
 def _matrix(path: Path, name: str, value: Any, rows: int | None = None) -> np.ndarray:
     value = np.asarray(value)
     if value.ndim != 2 or not value.size or not np.issubdtype(value.dtype, np.number) or np.iscomplexobj(value):
-        raise FormatError(f"{path}: expected {name} as numbers of shape (lead, time); got shape {value.shape} and type {value.dtype}.")
+        raise FormatError(
+            f"{path}: expected {name} as numbers of shape (lead, time); got shape {value.shape} and type {value.dtype}; mend it, or write it again."
+        )
     if rows is not None and value.shape != (rows, 1):
-        raise FormatError(f"{path}: expected {name} of shape ({rows}, 1), one per lead; got {value.shape}.")
+        raise FormatError(f"{path}: expected {name} of shape ({rows}, 1), one per lead; got {value.shape}; mend it, or write it again.")
     with np.errstate(invalid="ignore"):  # a signalling NaN in a damaged file
         return value.astype(np.float64)
 
@@ -124,11 +142,24 @@ def _lead_names(n_leads: int) -> tuple[str, ...]:
     return TWELVE if n_leads == len(TWELVE) else tuple(f"lead {n}" for n in range(1, n_leads + 1))
 
 
+def _named(path: Path, record: Record, given: Told) -> Record:
+    """A recording of a format that says what it is, but for its leads where they are not the twelve. Raises FormatError where that was told otherwise."""
+    has_names = record.leads == TWELVE
+    known = settled(path, Told(record.fs, "mV", TWELVE if has_names else None), given)
+    if has_names or known.leads is None:
+        return record
+    if len(known.leads) != len(record.leads):
+        raise FormatError(
+            f"{path}: expected names for its {len(record.leads)} leads; {len(known.leads)} were told: {' '.join(known.leads)}; tell one for each."
+        )
+    return replace(record, leads=tuple(unique_names([canonical(name) for name in known.leads])))
+
+
 def _fairseq_signals(path: Path, content: dict[str, Any]) -> Record:
     feats = _matrix(path, "feats", content["feats"])
     fs = _number(path, content, "curr_sample_rate")
-    if not 0 < fs <= 1e6:
-        raise FormatError(f"{path}: expected curr_sample_rate in Hz; got {fs}.")
+    if not is_rate(fs):
+        raise FormatError(f"{path}: expected curr_sample_rate in Hz; got {fs}; mend it, or write it again.")
     meta: dict[str, Any] = {}
     if "mean" in content and "std" in content:
         mean, std = (_matrix(path, name, content[name], rows=len(feats)) for name in ("mean", "std"))
@@ -142,10 +173,12 @@ def _fairseq_signals(path: Path, content: dict[str, Any]) -> Record:
 
 def _cpsc2018(path: Path, ecg: dict[str, Any]) -> Record:
     if "data" not in ecg:
-        raise FormatError(f"{path}: expected a struct ECG with sex, age and data; its fields are {', '.join(ecg)}.")
+        raise FormatError(
+            f"{path}: expected a struct ECG with sex, age and data; its fields are {', '.join(ecg)}; mend it, or write it again."
+        )
     signal = _matrix(path, "ECG.data", ecg["data"])
     meta: dict[str, Any] = {}
-    if isinstance(ecg.get("sex"), str) and (sex := _SEX.get(ecg["sex"].lower())):
+    if isinstance(ecg.get("sex"), str) and (sex := sex_of(ecg["sex"])):
         meta["sex"] = sex
     age = np.asarray(ecg.get("age"))
     if age.size == 1 and np.issubdtype(age.dtype, np.number) and (known := years(age.item())) is not None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+
+from einthoven.errors import FormatError
 
 TOP = 2**15 - 1
 """Counts run from -TOP to TOP: the lowest of 16 bits stands for "not recorded", or is left free."""
@@ -26,6 +30,14 @@ def step_of(values: np.ndarray) -> float:
             if largest / step <= TOP + 0.5 - 1e-6:
                 return step
     raise ValueError(f"values of {largest:g}")
+
+
+def step_of_lead(path: Path, name: str, values: np.ndarray) -> float:
+    """The same for a writer. Raises FormatError that names the file and the lead."""
+    try:
+        return step_of(values)
+    except ValueError as error:
+        raise FormatError(f"{path}: lead {name} has {error}, which 16 bits do not hold; mend it first.") from None
 
 
 def counts_of(values: np.ndarray, step: float, missing: int) -> np.ndarray:

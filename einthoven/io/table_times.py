@@ -1,8 +1,10 @@
-"""From a column of times to a sampling frequency, and to the places of samples that are missing."""
+"""From a table's column of times to a sampling frequency, and to the places of samples that are missing."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from einthoven.io.rates import simplest
 
 MOST_STRETCH = 50
 """A table with gaps may grow to this many times its rows, not more."""
@@ -55,14 +57,3 @@ def _last_digit(time: np.ndarray) -> float:
         if np.abs(scaled - np.rint(scaled)).max() < 1e-4:
             return 10.0**-digits
     return 1e-9
-
-
-def simplest(n_steps: float, seconds: float, error: float) -> float:
-    """The rate (Hz) with the fewest digits at which so many steps take these seconds, give or take ``error``."""
-    low, high = n_steps / (seconds + error), n_steps / max(seconds - error, seconds / 2)
-    exact = n_steps / seconds
-    for digits in range(-1, 10):
-        fs = round(exact, digits)
-        if fs > 0 and low <= fs <= high:
-            return fs
-    return exact
