@@ -108,7 +108,7 @@ def _writable(format: str) -> tuple[str, str]:
     if (suffix := f".{format.lower().removeprefix('.')}") in endings:
         return endings[suffix], suffix
     for suffix, kind in endings.items():
-        if kind.lower() == format.lower():
+        if format.lower() in (kind.lower(), *kind.lower().split()[1:2]):  # "HL7 aECG XML" is asked for as aecg
             return kind, suffix
     raise EinthovenError(f"expected a format that is written, one of {', '.join(io.WRITERS)}; got {format!r}")
 

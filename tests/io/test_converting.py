@@ -171,7 +171,12 @@ def test_interrupted_a_job_leaves_whole_files_and_goes_on(tmp_path):
     for k in range(20):
         io.write(record(k), root / f"r{k:02d}.csv")
     (tmp_path / "job.py").write_text(SCRIPT)
-    job = subprocess.Popen([sys.executable, tmp_path / "job.py", root, out], env={**os.environ, "SLOW": "0.3"}, stderr=subprocess.PIPE)
+    job = subprocess.Popen(
+        [sys.executable, tmp_path / "job.py", root, out],
+        env={**os.environ, "SLOW": "0.3"},
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background inherits that it is ignored
+    )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and len(list(out.glob("*.hea"))) < 2:
         time.sleep(0.05)
@@ -185,3 +190,11 @@ def test_interrupted_a_job_leaves_whole_files_and_goes_on(tmp_path):
     assert (
         len(outcomes) == 20 and sum(outcome.was_there for outcome in outcomes) == len(made) and all(outcome.target for outcome in outcomes)
     )
+
+
+@pytest.mark.parametrize(("name", "kind"), [("wfdb", "WFDB"), ("dicom", "DICOM"), ("aecg", "HL7 aECG XML"), ("XML", "HL7 aECG XML"), (".tsv", "table"), ("csv", "table")])  # fmt: skip
+def test_a_format_is_asked_for_by_its_name_or_its_ending(tmp_path, name, kind):
+    io.write(record(), tmp_path / "r.edf")
+    (outcome,) = convert_files([tmp_path / "r.edf"], tmp_path / "out", name)
+    assert outcome.problem is None and io.recognise(outcome.target) == kind
+    np.testing.assert_allclose(io.read(outcome.target).signal, VALUES, atol=2e-3)
