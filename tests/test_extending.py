@@ -54,7 +54,7 @@ def extended(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("extended")
     for part in ("einthoven", "tests/objectives"):
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "tests/conftest.py", "tests/command_line.py"):
+    for name in ("pyproject.toml", "tests/conftest.py", "tests/real_folders.py", "tests/command_line.py"):
         shutil.copy(ROOT / name, root / name)
     (root / "store").symlink_to(world.folder / "store")
     for _, path, where, name, body in BLOCKS:

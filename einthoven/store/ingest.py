@@ -71,8 +71,13 @@ class Summary:
         if not self.finished:
             return f"{self.n_refs} recordings of {self.store} converted in {self.seconds:.1f} s; run the same ingest without --shards when all parts are done"
         rejected = f", {self.n_rejected} rejected ({self.store / REJECTED})" if self.n_rejected else ", none rejected"
-        what = f"{self.n_refs} recordings: {self.n_records} stored{rejected}; {self.n_patients} patients, {self.n_bytes / 1e6:.1f} MB in {self.store}"
-        return f"{what} (was there already, left as it is)" if self.was_there else f"{what}, {self.seconds:.1f} s"
+        whose = f"{self.n_patients} patients" if self.n_patients else "patients not known"
+        what = f"{self.n_refs} recordings: {self.n_records} stored{rejected}; {whose}, {self.n_bytes / 1e6:.1f} MB in {self.store}"
+        return (
+            f"{what} (was there already, left as it is: what came to the corpus since is not in it; for that, ingest into a new folder)"
+            if self.was_there
+            else f"{what}, {self.seconds:.1f} s"
+        )
 
 
 def ingest(
