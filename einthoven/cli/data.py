@@ -246,7 +246,10 @@ def convert_signal(
     files: Annotated[list[Path], typer.Argument(help="recordings of any format, or folders of them")],
     out: Annotated[Path, typer.Option("--out", "-o", help="a folder; or, for one recording, a file whose ending says the format")],
     to: Annotated[
-        str | None, typer.Option(help="wfdb, edf, dicom, aecg, csv, tsv (or an ending): the format that is written into the folder", show_default=False)
+        str | None,
+        typer.Option(
+            help="wfdb, edf, dicom, aecg, csv, tsv (or an ending): the format that is written into the folder", show_default=False
+        ),
     ] = None,
     fs: Annotated[float | None, typer.Option(help="Hz, of files that do not say it")] = None,
     unit: Annotated[str | None, typer.Option(help="mV, uV or V, of files that do not say it")] = None,
