@@ -219,9 +219,9 @@ def _compared(values: Any, kind: type[ast.cmpop], wanted: Any) -> np.ndarray:
     import pyarrow.compute as pc
 
     compare = _COMPARE[kind]
-    if kind in (ast.In, ast.NotIn) and not isinstance(wanted, tuple):
+    if kind in (ast.In, ast.NotIn) and isinstance(wanted, str):
         wanted = (wanted,)  # dataset in (georgia): Python's brackets around one word make no tuple
-    elif isinstance(wanted, tuple) and kind not in (ast.In, ast.NotIn):
+    if (kind in (ast.In, ast.NotIn)) != isinstance(wanted, tuple):
         raise TypeError
     if isinstance(values, _Column):
         # A number is the text of a number where the column is text: fold == 9.
