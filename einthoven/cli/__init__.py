@@ -6,16 +6,25 @@ This package imports neither torch nor anything else that is slow, so that help 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from einthoven.cli import answers, data, learning
+from einthoven.cli import answers, corpora, learning, recordings, stores
 from einthoven.errors import EinthovenError
 
 __all__ = ["app", "main"]
+
+
+GOES_ON = ("ingest", "export", "convert-signal", "bench")
+"""Commands that, stopped and given again, go on where they were. Training says for itself how it goes on."""
+
+
+class Terminated(KeyboardInterrupt):
+    """Somebody else's Ctrl-C: SIGTERM, by which a queue or a container ends a process. Workers are ended and files closed as on Ctrl-C."""
 
 
 class Commands(TyperGroup):
@@ -24,9 +33,10 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            print("einthoven: stopped", file=sys.stderr)
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as stop:
+            kept = "; what is done is kept, and the same command goes on from there" if ctx.invoked_subcommand in GOES_ON else ""
+            print(f"einthoven: stopped{kept}", file=sys.stderr)
+            raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
 
 
 app = typer.Typer(
@@ -57,8 +67,8 @@ def common(
 
 for panel, commands in {
     "Recordings": (
-        *(data.simulate, data.sources, data.ingest, data.split, data.store, data.audit),
-        *(data.show, data.convert_signal, data.export),
+        *(corpora.simulate, corpora.sources, corpora.ingest, stores.split, stores.store, stores.audit),
+        *(recordings.show, recordings.convert_signal, stores.export),
     ),
     "Learning": (learning.pretrain, learning.finetune, learning.resume, learning.evaluate, learning.bench, learning.methods),
     "Answers": (answers.predict, answers.convert, answers.demo),
@@ -69,6 +79,7 @@ for panel, commands in {
 
 def main() -> None:
     """Run the command line; an error that a person can mend is one line and exit code 2. EINTHOVEN_TRACEBACK=1 shows where it was raised."""
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except (EinthovenError, OSError) as error:
@@ -76,6 +87,12 @@ def main() -> None:
             raise
         print(f"einthoven: {' '.join(explain(error).split())}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise Terminated
 
 
 def explain(error: Exception) -> str:

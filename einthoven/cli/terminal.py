@@ -7,9 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from einthoven.errors import EinthovenError
+
+Workers = Annotated[int | None, typer.Option("--workers", "-j", min=1, help="processes; by default one per core")]
 
 LINE_EVERY = 30.0
 """Seconds between two lines of progress in a log file."""

@@ -280,16 +280,18 @@ def test_ctrl_c_saves_says_how_to_go_on_and_the_resumed_run_ends_the_same(undist
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_during_ingest_stops_in_one_line_and_a_second_ingest_ends_with_the_same_bytes(world: World, tmp_path: Path, workers: int):
+@pytest.mark.parametrize(("number", "code", "workers"), [(signal.SIGINT, 130, 1), (signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 2)])
+def test_an_ingest_that_is_stopped_says_so_in_one_line_and_a_second_one_ends_with_the_same_bytes(
+    world: World, tmp_path: Path, number: int, code: int, workers: int
+):
     (tmp_path / "corpus").symlink_to((world.folder / "corpus").resolve())
     words = f"ingest physionet2021 {world.folder / 'corpus'} store -j {workers}"
     process = start(words, tmp_path)
     wait_for((tmp_path / "store" / "unfinished" / "plan.json").exists, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     outcome = end(process)
-    assert outcome.code == 130, outcome
-    assert outcome.err.splitlines() == ["einthoven: stopped"]
+    assert outcome.code == code, outcome
+    assert outcome.err.splitlines() == ["einthoven: stopped; what is done is kept, and the same command goes on from there"]
     assert not (tmp_path / "store" / "store.json").exists()
     again = einthoven(words, tmp_path)
     assert again.code == 0, again.err

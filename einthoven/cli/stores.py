@@ -1,0 +1,153 @@
+"""Commands about a store: divide it, look at it, check it, hand it on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from einthoven.cli.terminal import Workers, nearest, print_rich, progress_bar
+from einthoven.errors import EinthovenError
+
+
+def split(
+    store: Annotated[str, typer.Argument(help="a store")],
+    strategy: Annotated[
+        str,
+        typer.Option(help="random, stratified (by label), fold (the published folds), or source (whole data sets are left for testing)"),
+    ] = "random",
+    fractions: Annotated[str, typer.Option(help="train, valid, test")] = "0.8,0.1,0.1",
+    seed: Annotated[int, typer.Option(help="the same seed gives the same split")] = 1,
+    valid: Annotated[str | None, typer.Option(help="the folds (9) or data sets that validate, separated by commas")] = None,
+    test: Annotated[str | None, typer.Option(help="the folds (10) or data sets that test")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="a CSV that says it: columns split, and save_file as ECG-FM published it, or record")
+    ] = None,
+    absent: Annotated[
+        str, typer.Option(help="with --table, recordings that it does not name: none (in no part), keep, train, valid, test")
+    ] = "none",
+    shared: Annotated[
+        str, typer.Option(help="with --table, where it parts a patient's recordings: refuse, or allow (all go where most are)")
+    ] = "refuse",
+) -> None:
+    """Divide a store into train, valid and test, always by patient.
+
+    einthoven split STORE --strategy source --test georgia,ptb-xl
+
+    einthoven split STORE --table meta_split_physionet.csv
+    """
+    from einthoven.store.published_split import split_from_table
+    from einthoven.store.read import Store
+    from einthoven.store.split import assign
+    from einthoven.store.split import split as divide
+
+    opened = Store(store)
+    rule: dict[str, Any]
+    if table is not None:
+        column, rule = split_from_table(opened, table, absent=absent, shared=shared)
+    else:
+        try:
+            shares = tuple(float(share) for share in fractions.split(","))
+        except ValueError:
+            raise EinthovenError(f"--fractions: expected three numbers such as 0.8,0.1,0.1; got {fractions}") from None
+        if abs(sum(shares) - 1) > 1e-6:
+            raise EinthovenError(f"--fractions: expected three numbers that sum to 1; {fractions} sum to {sum(shares):g}")
+        if strategy not in ("fold", "source") and (valid or test):
+            raise EinthovenError(f"--valid and --test name folds or data sets: add --strategy fold or --strategy source; got {strategy}")
+        named: dict[str, Any] = {
+            f"{part}_{strategy}": tuple(names.split(",")) for part, names in (("valid", valid), ("test", test)) if names
+        }
+        column = divide(opened, strategy=strategy, fractions=shares, seed=seed, **named)
+        rule = {"strategy": strategy, "fractions": shares, "seed": seed, "by": "patient", **named}
+    assign(store, column, rule)
+    outside = sum(part is None for part in column.tolist())
+    said = ", ".join(f"{name} {(column == name).sum()}" for name in ("train", "valid", "test"))
+    print(f"{said}, in no part {outside}" if outside else said)
+
+
+def store(
+    store: Annotated[str, typer.Argument(help="a store: its folder, or a URL (s3://…)")],
+    html: Annotated[
+        Path | None, typer.Option(help="write a page: how labels, ages and lengths are spread, and tracings of a sample")
+    ] = None,
+    records: Annotated[int, typer.Option(min=1, max=1000, help="tracings on the page")] = 24,
+    where: Annotated[str | None, typer.Option(help="draw the sample from these: 'age >= 18 and sex == female'")] = None,
+    seed: Annotated[int, typer.Option(help="another seed, another sample")] = 1,
+) -> None:
+    """Print what is inside a store; with --html a page to look through."""
+    from einthoven import whole
+    from einthoven.report.samples import samples_html
+    from einthoven.report.table import store_table
+    from einthoven.store.read import Store
+    from einthoven.store.where import select
+
+    opened = Store(store)
+    if html is None:
+        if where is not None:
+            raise EinthovenError("--where chooses what --html draws; add --html PAGE.html")
+        print_rich(store_table(opened))
+        return
+    rows = None if where is None else select(opened, where)
+    if rows is not None and not len(rows):
+        raise EinthovenError(f"--where {where!r}: none of the {len(opened):,} recordings is such")
+    with progress_bar("drawing") as report:
+        text = samples_html(opened, rows=rows, n_records=records, seed=seed, progress=report)
+    whole.write_text(html, text)
+    print(f"written: {html}")
+
+
+def audit(
+    stores: Annotated[list[str], typer.Argument(help="one store or several: copies are looked for across them")],
+    html: Annotated[Path | None, typer.Option(help="write a page: counts, and tracings of the worst, with what to do")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="a folder for audit.json, suspicions.csv and copies.csv")] = None,
+    dry: Annotated[bool, typer.Option("--dry", help="leave the stores' tables as they are")] = False,
+    workers: Workers = None,
+) -> None:
+    """Look at every recording: copies, patients on two sides of a split, units and leads in doubt, flat, clipped and noisy leads, labels.
+
+    einthoven audit STORE --html audit.html
+
+    What is found goes into the table, where it can choose: einthoven pretrain … where="quality.ok and age >= 18"
+    """
+    from einthoven import whole
+    from einthoven.report.audit import audit_html
+    from einthoven.report.audit_table import audit_table
+    from einthoven.store.audit import audit as run
+
+    with progress_bar("auditing") as report:
+        found = run(stores, workers=workers, out=out, write=not dry, progress=report)
+    for table in audit_table(found):
+        print_rich(table)
+    if html is not None:
+        with progress_bar("drawing") as report:
+            whole.write_text(html, audit_html(found, progress=report))
+        print(f"written: {html}")
+    if out is not None:
+        print(f"written: {out}")
+
+
+def export(
+    store: Annotated[str, typer.Argument(help="a store")],
+    folder: Annotated[Path, typer.Argument(help="the folder to write")],
+    to: Annotated[str, typer.Option("--as", help="fairseq-signals, fairseq-signals-old (the pipeline before it), or ecg-selfsupervised")],
+    fs: Annotated[
+        float | None, typer.Option(help="Hz; by default 500 for fairseq-signals, 100 for ecg-selfsupervised", show_default=False)
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="length of a segment (fairseq-signals)")] = 5.0,
+) -> None:
+    """A store as the files that an old system reads: .mat, tables, manifests, labels; or memory maps."""
+    from importlib import import_module
+
+    modules = {
+        "fairseq-signals": "einthoven.store.export_fairseq",
+        "fairseq-signals-old": "einthoven.store.export_fairseq_old",
+        "ecg-selfsupervised": "einthoven.store.export_ecg_selfsupervised",
+    }
+    if to not in modules:
+        raise EinthovenError(f"--as {to}: expected {', '.join(modules)}{nearest(to, modules)}")
+    options: dict[str, Any] = {} if fs is None else {"fs": fs}
+    if to != "ecg-selfsupervised":
+        options["seconds"] = seconds
+    with progress_bar("writing") as report:
+        print(import_module(modules[to]).export(store, folder, progress=report, **options))
