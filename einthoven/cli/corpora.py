@@ -12,6 +12,9 @@ import typer
 from einthoven.cli.terminal import Workers, cores, nearest, parts_of, print_rich, progress_bar
 from einthoven.errors import EinthovenError
 
+REASONS = 10
+"""Reasons of rejected recordings that ingest prints; rejected.csv has them all."""
+
 
 def simulate(
     folder: Annotated[Path, typer.Argument(help="where to write the corpus")],
@@ -75,7 +78,9 @@ def ingest(
         list[str] | None,
         typer.Option("--option", "-o", metavar="KEY=VALUE", help="an option of the source: einthoven sources NAME lists them"),
     ] = None,
-    append: Annotated[bool, typer.Option("--append", help="add the corpus to a store that is there")] = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="add to the store that is there: another corpus, or what came to this one since")
+    ] = False,
     name: Annotated[
         str | None,
         typer.Option(help="what the corpus is called in the store, where two of one source would be mixed", show_default="SOURCE"),
@@ -120,5 +125,9 @@ def ingest(
             source_options=options,
         )
     print(summary)
+    for reason, n in summary.rejections[:REASONS]:
+        print(f"{n:>7,} × {reason}")
+    if len(summary.rejections) > REASONS:
+        print(f"        … and {len(summary.rejections) - REASONS} more reasons")
     for line in summary.differences:
         print(f"note: {line}")

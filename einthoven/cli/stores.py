@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,9 @@ import typer
 
 from einthoven.cli.terminal import Workers, nearest, print_rich, progress_bar
 from einthoven.errors import EinthovenError
+
+TELL_ROOM = 1e9
+"""Bytes of disk of which an audit speaks before it begins."""
 
 
 def split(
@@ -102,6 +106,12 @@ def audit(
     html: Annotated[Path | None, typer.Option(help="write a page: counts, and tracings of the worst, with what to do")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="a folder for audit.json, suspicions.csv and copies.csv")] = None,
     dry: Annotated[bool, typer.Option("--dry", help="leave the stores' tables as they are")] = False,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            help="a folder with free disk while it runs, some 3 GB for a million recordings; by default the machine's for temporary files"
+        ),
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Look at every recording: copies, patients on two sides of a split, units and leads in doubt, flat, clipped and noisy leads, labels.
@@ -114,9 +124,14 @@ def audit(
     from einthoven.report.audit import audit_html
     from einthoven.report.audit_table import audit_table
     from einthoven.store.audit import audit as run
+    from einthoven.store.audit import room
+    from einthoven.store.read import Store
 
+    opened = [Store(one) for one in stores]
+    if (needed := room(opened)) > TELL_ROOM:
+        print(f"needs up to {needed / 1e9:.1f} GB of disk under {scratch or tempfile.gettempdir()} while it runs")
     with progress_bar("auditing") as report:
-        found = run(stores, workers=workers, out=out, write=not dry, progress=report)
+        found = run(opened, workers=workers, out=out, write=not dry, scratch=scratch, progress=report)
     for table in audit_table(found):
         print_rich(table)
     if html is not None:
@@ -130,24 +145,49 @@ def audit(
 def export(
     store: Annotated[str, typer.Argument(help="a store")],
     folder: Annotated[Path, typer.Argument(help="the folder to write")],
-    to: Annotated[str, typer.Option("--as", help="fairseq-signals, fairseq-signals-old (the pipeline before it), or ecg-selfsupervised")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            help="wfdb, edf, dicom, aecg, csv or tsv: a file a recording, with labels.csv; or an old system's files: fairseq-signals, "
+            "fairseq-signals-old (the pipeline before it), ecg-selfsupervised",
+        ),
+    ],
+    where: Annotated[
+        str | None, typer.Option(help="only these recordings (files only): 'quality.ok and age >= 18'", show_default=False)
+    ] = None,
     fs: Annotated[
         float | None, typer.Option(help="Hz; by default 500 for fairseq-signals, 100 for ecg-selfsupervised", show_default=False)
     ] = None,
-    seconds: Annotated[float, typer.Option(help="length of a segment (fairseq-signals)")] = 5.0,
+    seconds: Annotated[float | None, typer.Option(help="length of a segment for fairseq-signals, by default 5", show_default=False)] = None,
 ) -> None:
-    """A store as the files that an old system reads: .mat, tables, manifests, labels; or memory maps."""
+    """A store, or a part of it, as files again: what any ECG program opens, or what an old system reads.
+
+    einthoven export STORE wfdb/ --as wfdb --where "quality.ok and sex == female"
+
+    einthoven export STORE old/ --as fairseq-signals
+    """
     from importlib import import_module
 
-    modules = {
-        "fairseq-signals": "einthoven.store.export_fairseq",
-        "fairseq-signals-old": "einthoven.store.export_fairseq_old",
-        "ecg-selfsupervised": "einthoven.store.export_ecg_selfsupervised",
+    from einthoven.io.converting import writable
+
+    old = {
+        "fairseq-signals": ("einthoven.store.export_fairseq", ("fs", "seconds")),
+        "fairseq-signals-old": ("einthoven.store.export_fairseq_old", ("fs", "seconds")),
+        "ecg-selfsupervised": ("einthoven.store.export_ecg_selfsupervised", ("fs",)),
     }
-    if to not in modules:
-        raise EinthovenError(f"--as {to}: expected {', '.join(modules)}{nearest(to, modules)}")
-    options: dict[str, Any] = {} if fs is None else {"fs": fs}
-    if to != "ecg-selfsupervised":
-        options["seconds"] = seconds
+    given = {name: value for name, value in (("where", where), ("fs", fs), ("seconds", seconds)) if value is not None}
+    if to in old:
+        module, takes = old[to]
+    else:
+        try:
+            writable(to)
+        except EinthovenError:
+            known = (*old, "wfdb", "edf", "dicom", "aecg", "csv", "tsv")
+            raise EinthovenError(f"--as {to}: expected {', '.join(known)}{nearest(to, known)}") from None
+        module, takes = "einthoven.store.export_recordings", ("where",)
+        given["to"] = to
+    if unfit := sorted(given.keys() - {*takes, "to"}):
+        raise EinthovenError(f"--{unfit[0]}: has no meaning with --as {to}; leave it away")
     with progress_bar("writing") as report:
-        print(import_module(modules[to]).export(store, folder, progress=report, **options))
+        print(import_module(module).export(store, folder, progress=report, **given))

@@ -53,7 +53,8 @@ def progress_bar(what: str) -> Any:
             now = time.monotonic()
             if now - spoke >= LINE_EVERY:
                 spoke = now
-                print(f"{what}: {done} of {total or '?'}, {done / (now - begun):.0f}/s", file=sys.stderr, flush=True)
+                far = f"{done} of {total}" if total else f"{done} so far"
+                print(f"{what}: {far}, {done / (now - begun):.0f}/s", file=sys.stderr, flush=True)
 
         yield report
 
@@ -84,4 +85,4 @@ def cores() -> int:
 def print_rich(table: Any) -> None:
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140).print(table)

@@ -64,13 +64,14 @@ def report(model: Model, answers: Sequence[dict[str, Any]], n_tracings: int = 50
     """The HTML report of some answers; recordings are read again, so that memory does not hold them all."""
     from einthoven.io import read
     from einthoven.report.prediction import Answer, prediction_html
+    from einthoven.report.table import titled
 
     items = []
     for position, item in enumerate(answers):
         record = None
         if "reason" not in item and position < n_tracings:
-            record = read(item["file"])
+            record = read(item["file"], **({"record": item["which"]} if "which" in item else {}))
         items.append(
-            Answer(item["file"], record, item.get("findings", ()), [*item.get("steps", ()), *item.get("notes", ())], item.get("reason"))
+            Answer(titled(item), record, item.get("findings", ()), [*item.get("steps", ()), *item.get("notes", ())], item.get("reason"))
         )
     return prediction_html(items, model={"model": model.name, **facts_of(model)}, n_tracings=n_tracings)

@@ -86,9 +86,10 @@ class Model:
         what = f"{len(self.classes)} classes" if self.classes else "an encoder without a head"
         return f"Model({self.name}: {what}, {len(self.contract.leads)} leads at {self.contract.fs:g} Hz, windows of {self.contract.seconds:g} s)"
 
-    def prepare(self, recording: Record | str | Path) -> Ready:
-        """Read, check, bring to the contract, cut into windows. Raises FormatError or ContractError, naming the file or record."""
-        record = recording if isinstance(recording, Record) else read(recording)
+    def prepare(self, recording: Record | str | Path, **told: Any) -> Ready:
+        """Read, check, bring to the contract, cut into windows. ``told`` is for ``einthoven.read``. Raises FormatError or ContractError, naming the
+        file or record."""
+        record = recording if isinstance(recording, Record) else read(recording, **told)
         file = "" if isinstance(recording, Record) else str(recording)
         name = file or record.record or "the record"
         found = quality.check(record.signal, record.fs, record.leads)

@@ -103,7 +103,8 @@ def read(
 def write(record: Record, path: Path | str, format: str | None = None) -> None:
     """A recording as a file that appears whole or not at all; the format is a key of WRITERS, by default told by the name's ending.
 
-    Raises FormatError for an ending that says nothing, and where the format cannot hold the record.
+    What a format has no place for is left out without a word: ``io.keeping.lost(record, format)`` says what. A table has a JSON file beside it
+    for that. Raises FormatError for an ending that says nothing, and where the format cannot hold the record.
     """
     path = Path(path)
     name = format or SUFFIXES.get(path.suffix.lower())

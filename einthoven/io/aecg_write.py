@@ -28,7 +28,7 @@ _MDC, _ACT, _LOINC, _GENDER = "2.16.840.1.113883.6.24", "2.16.840.1.113883.5.4",
 _NAMESPACES = {"xmlns": "urn:hl7-org:v3", "xmlns:voc": "urn:hl7-org:v3/voc", "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance"}
 _FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML 1.0 has no place for
 _UNITS = (("MDC_ECG_TIME_PD_", "ms"), ("MDC_ECG_HEART_RATE", "/min"), ("MDC_ECG_ANGLE_", "deg"))
-"""Measurements whose unit their MDC code tells; those of other names have no code and are left out."""
+"""How the MDC codes of measurements begin whose unit they tell."""
 
 
 def write(record: Record, path: Path) -> None:
@@ -176,11 +176,18 @@ def _lead_code(sequence: Element, name: str) -> None:
         _add(sequence, "code", code=ours, codeSystem=_uuid("lead names"), codeSystemName="Einthoven", displayName=name)
 
 
+def is_coded(measurement: str) -> bool:
+    """Whether a measurement has an MDC code, by which it is written; one of another name is left out."""
+    return _unit(measurement) is not None
+
+
+def _unit(measurement: str) -> str | None:
+    return next((unit for start, unit in _UNITS if measurement.startswith(start)), None)
+
+
 def _annotations(series: Element, meta: Any) -> None:
     statements = [line.strip() for line in str(meta.get("report") or "").splitlines() if line.strip()]
-    measured = [
-        (code, value, unit) for code, value in (meta.get("measurements") or {}).items() for start, unit in _UNITS if code.startswith(start)
-    ]
+    measured = [(code, value, unit) for code, value in (meta.get("measurements") or {}).items() if (unit := _unit(code)) is not None]
     if not statements and not measured:
         return
     annotations = _below(series, "subjectOf", "annotationSet")

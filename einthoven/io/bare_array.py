@@ -6,13 +6,15 @@ names; where both axes have it, leads stand first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from einthoven.errors import FormatError
-from einthoven.io.cut import with_limb_leads
-from einthoven.io.sidecar import Told, agreed, ask_for
+from einthoven.io.cut import cut, with_limb_leads
+from einthoven.io.sidecar import Told, agreed, ask_for, described
+from einthoven.io.texts import one_line
 from einthoven.io.units import to_millivolt
 from einthoven.record import Record
 
@@ -31,20 +33,32 @@ def settled(path: Path, said: Told, given: Told) -> Told:
     )
 
 
-def as_record(path: Path, array: np.ndarray, given: Told, which: int | None = None) -> Record:
+def place_of(path: Path, which: str | int | None, names: Sequence[str]) -> int:
+    """Which of a file's recordings, that have these names, is asked for. Raises FormatError where none is, or where it is not one of them."""
+    n = len(names)
+    shown = one_line(", ".join(names) if n <= 3 else f"{names[0]} … {names[-1]}")
+    if which is None:
+        raise FormatError(f"{path}: holds {n} recordings; name one: record={shown}.")
+    if (times := names.count(str(which))) != 1:
+        what = f"{which} is the id of {times} of its recordings; give each its own" if times else f"asked for {which}; name one of these"
+        raise FormatError(f"{path}: holds {n} recordings ({shown}); {what}.")
+    return names.index(str(which))
+
+
+def finished(path: Path, made: Record, leads: Sequence[str] | None, start: float | None, stop: float | None) -> Record:
+    """What a reader of bare numbers does last: what a sidecar says of the recording, the leads, the part."""
+    return cut(described(made, path), path, leads=leads, start=start, stop=stop)
+
+
+def as_record(path: Path, array: np.ndarray, given: Told, which: str | int | None = None) -> Record:
     """A recording in mV from an array of one, two or three axes, of three the one numbered ``which``.
 
     Raises FormatError for what is no signal, and for anything that must be known and is not.
     """
     stem = path.stem
     if array.ndim == 3:
-        if which is None:
-            raise FormatError(
-                f"{path}: holds {len(array)} recordings, an array of shape {array.shape}; name one: record=0 … {len(array) - 1}."
-            )
-        if not 0 <= which < len(array):
-            raise FormatError(f"{path}: holds the recordings 0 … {len(array) - 1}; asked for {which}.")
-        array, stem = array[which], f"{path.stem}/{which}"
+        place = place_of(path, which, [str(k) for k in range(len(array))])
+        array, stem = array[place], f"{path.stem}/{place}"
     if array.ndim not in (1, 2) or not array.size or array.dtype.kind not in "fiu":
         raise FormatError(
             f"{path}: expected numbers of shape (lead, time); it holds an array of shape {array.shape} and type {array.dtype}; mend it, or write it again."

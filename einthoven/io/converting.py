@@ -20,7 +20,8 @@ from typing import Any
 
 from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
-from einthoven.io import hdf5
+from einthoven.io.keeping import lost
+from einthoven.io.many import RECORDS_IN
 from einthoven.io.sidecar import sidecars
 from einthoven.io.wfdb import header_path, read_header
 
@@ -30,12 +31,18 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file: its ``target``; or ``problem``, why there is none. ``was_there``: an earlier run had made it."""
+    """What became of a recording.
+
+    target    : its file; or ``problem``, why there is none
+    was_there : an earlier run had made it
+    lost      : what the source says of the recording and the format has no place for, among ``keeping.FIELDS``; not known where it was there
+    """
 
     source: Path
     target: Path | None
     problem: str | None = None
     was_there: bool = False
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,20 +74,19 @@ def convert_files(
     told      : ``fs``, ``unit``, ``names`` of files that do not say it themselves; formats that do are not told
 
     Folders keep their tree. Targets are named by their source; where two would have one name, each keeps its ending too (``a_dcm.edf``,
-    ``a_scp.edf``). A file with many recordings gives one target for each. Raises EinthovenError for an unknown format, and where the
+    ``a_scp.edf``). A file with many recordings gives one target for each, and where the target is a table, what a table has no place for stands in a
+    JSON file beside it. What else a format has no place for is told by ``Outcome.lost``. Raises EinthovenError for an unknown format, and where the
     targets would lie among the sources.
     """
-    kind, suffix = _writable(format)
+    kind, suffix = writable(format)
     out = Path(out_folder)
     jobs = _named(list(_expand([Path(path) for path in paths], out, dict(told or {}))), out, suffix)
     outcomes: list[Outcome | None] = [None] * len(jobs)
     n_done = 0
 
-    def done(position: int, problem: str | None, was_there: bool = False) -> None:
+    def done(position: int, outcome: Outcome) -> None:
         nonlocal n_done
-        job = jobs[position]
-        reason = None if problem is None else problem.removeprefix(f"{job.source}: ").removeprefix(f"{job.target}: ")
-        outcomes[position] = Outcome(job.source, None if reason else job.target, reason, was_there)
+        outcomes[position] = outcome
         n_done += 1
         if progress is not None:
             progress(n_done, len(jobs))
@@ -88,21 +94,21 @@ def convert_files(
     waiting = []
     for position, job in enumerate(jobs):
         if job.problem is not None or job.target is None:
-            done(position, job.problem or "has no target")
+            done(position, _failed(job, job.problem or "has no target"))
         elif job.target.exists() and not overwrite:
-            done(position, None, was_there=True)
+            done(position, Outcome(job.source, job.target, was_there=True))
         else:
             waiting.append(position)
     if workers <= 1:
         for position in waiting:
             done(position, _convert(jobs[position], kind))
     else:
-        for position, problem in _in_processes(jobs, waiting, kind, workers):
-            done(position, problem)
+        for position, outcome in _in_processes(jobs, waiting, kind, workers):
+            done(position, outcome)
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _writable(format: str) -> tuple[str, str]:
+def writable(format: str) -> tuple[str, str]:
     """(a key of io.WRITERS, the ending of its files)."""
     endings = {suffix: kind for suffix, kind in io.SUFFIXES.items() if kind in io.WRITERS}
     if (suffix := f".{format.lower().removeprefix('.')}") in endings:
@@ -114,7 +120,11 @@ def _writable(format: str) -> tuple[str, str]:
 
 
 def _expand(paths: list[Path], out: Path, told: Mapping[str, Any]) -> Iterator[_Job]:
+    # ``*`` of a shell names with a recording what belongs to it.
+    beside = sidecars(paths).union(*(_claimed(path) for path in paths if path.suffix.lower() == ".hea"))
     for path in paths:
+        if path in beside:
+            continue
         if path.is_dir() and header_path(path) is None:
             if out.resolve() == path.resolve():
                 raise EinthovenError(f"{out}: the targets would lie among the sources; choose another folder for them")
@@ -157,7 +167,7 @@ def _recordings(source: Path, name: str, told: Mapping[str, Any]) -> Iterator[_J
     try:
         kind = io.recognise(source)
         known = {key: value for key, value in told.items() if key in inspect.signature(io.READERS[kind]).parameters}
-        many = hdf5.record_names(source) if kind == "HDF5" and "record" not in known else []
+        many = RECORDS_IN[kind](source) if kind in RECORDS_IN and "record" not in known else []
     except (EinthovenError, OSError) as error:
         yield _Job(source, name, problem=str(error))
         return
@@ -167,11 +177,15 @@ def _recordings(source: Path, name: str, told: Mapping[str, Any]) -> Iterator[_J
         yield _Job(source, name, told=known)
 
 
+def plain_name(name: str) -> str:
+    """A name, or a path with ``/``, of characters that a WFDB record may have; for all formats, so that a tree does not depend on its format."""
+    return "/".join(re.sub(r"[^A-Za-z0-9_-]", "_", part) for part in name.split("/"))
+
+
 def _named(jobs: list[_Job], out: Path, suffix: str) -> list[_Job]:
     """Jobs with targets that differ, also where a disk does not tell capitals from small letters; none is among the sources."""
     sources = {job.source.resolve() for job in jobs}
-    # WFDB takes few characters in a name; the same everywhere, so that a tree of names does not depend on the format.
-    plain = ["/".join(re.sub(r"[^A-Za-z0-9_-]", "_", part) for part in job.name.split("/")) for job in jobs]
+    plain = [plain_name(job.name) for job in jobs]
     times = Counter(name.lower() for name, job in zip(plain, jobs) if job.problem is None)
     taken: set[str] = set()
     named = []
@@ -193,59 +207,63 @@ def _named(jobs: list[_Job], out: Path, suffix: str) -> list[_Job]:
     return named
 
 
-def _convert(job: _Job, kind: str) -> str | None:
-    """Make one target; the reason where that is not possible."""
+def _failed(job: _Job, problem: str) -> Outcome:
+    return Outcome(job.source, None, problem.removeprefix(f"{job.source}: ").removeprefix(f"{job.target}: "))
+
+
+def _convert(job: _Job, kind: str) -> Outcome:
+    """Make one target, or say why that is not possible."""
     assert job.target is not None
     try:
         record = io.read(job.source, **job.told)
         job.target.parent.mkdir(parents=True, exist_ok=True)
         io.WRITERS[kind](record, job.target)
     except (EinthovenError, OSError) as error:
-        return str(error)
+        return _failed(job, str(error))
     except Exception as error:  # a fault of ours in one file must not end a job of a million
-        return f"{type(error).__name__} while it was converted: {' '.join(str(error).split())[:200]}"
-    return None
+        return _failed(job, f"{type(error).__name__} while it was converted: {' '.join(str(error).split())[:200]}")
+    return Outcome(job.source, job.target, lost=lost(record, kind))
 
 
-def _in_processes(jobs: list[_Job], waiting: list[int], kind: str, workers: int) -> Iterator[tuple[int, str | None]]:
-    """(position, problem) as they come. A worker that dies takes nobody's file with it but the one that killed it."""
+def _in_processes(jobs: list[_Job], waiting: list[int], kind: str, workers: int) -> Iterator[tuple[int, Outcome]]:
+    """(position, outcome) as they come. A worker that dies takes nobody's file with it but the one that killed it."""
     todo = iter(waiting)
-    under_way: dict[Future[str | None], int] = {}
+    under_way: dict[Future[Outcome], int] = {}
     pool = _pool(workers)
     try:
         while True:
-            lost: list[int] = []
+            broken: list[int] = []
             while len(under_way) < 2 * workers and (position := next(todo, None)) is not None:
                 try:
                     under_way[pool.submit(_convert, jobs[position], kind)] = position
                 except BrokenExecutor:
-                    lost.append(position)
+                    broken.append(position)
                     break
-            if not under_way and not lost:
+            if not under_way and not broken:
                 return
             finished = wait(under_way, return_when=FIRST_COMPLETED).done
-            if lost or any(isinstance(future.exception(), BrokenExecutor) for future in finished):
+            if broken or any(isinstance(future.exception(), BrokenExecutor) for future in finished):
                 pool.shutdown(wait=True, cancel_futures=True)
                 finished = set(under_way)
                 pool = _pool(workers)
             for future in finished:
                 position = under_way.pop(future)
                 if future.cancelled() or isinstance(future.exception(), BrokenExecutor):
-                    lost.append(position)
+                    broken.append(position)
                 else:
                     yield position, future.result()
-            for position in lost:
+            for position in broken:
                 yield position, _alone(jobs[position], kind)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _alone(job: _Job, kind: str) -> str | None:
+def _alone(job: _Job, kind: str) -> Outcome:
     with _pool(1) as pool:
         try:
             return pool.submit(_convert, job, kind).result()
         except BrokenExecutor:
-            return "ended the process that read it (killed for memory, or a crash in the code that reads it)"
+            return _failed(job, "ended the process that read it (killed for memory, or a crash in the code that reads it)")
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

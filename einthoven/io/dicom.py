@@ -149,7 +149,9 @@ def _group(path: Path, item: Dataset) -> _Group:
 def _recording(path: Path, groups: list[_Group]) -> list[_Group]:
     """The groups that are the rhythm, the longest first."""
     if not groups:
-        raise FormatError(f"{path}: expected an ECG; the object has no waveform; export it again with its signal.")
+        raise FormatError(
+            f"{path}: expected an ECG; the object has no waveform, or is truncated before it; copy it again, whole, or export it with its signal."
+        )
     no_beats = [group for group in groups if not any(word in group.label.upper() for word in _BEATS)]
     rhythm = [group for group in no_beats if group.is_original]
     rhythm = rhythm or [group for group in no_beats if group.seconds >= _SHORTEST_RHYTHM]
@@ -196,7 +198,8 @@ def _counts(path: Path, group: _Group, is_little_endian: bool) -> tuple[np.ndarr
     n_bytes = group.n_samples * len(group.channels) * dtype.itemsize
     if not isinstance(data, bytes) or len(data) < n_bytes:
         raise FormatError(
-            f"{path}: truncated: {group.n_samples} samples of {len(group.channels)} channels need {n_bytes} bytes; the file has {len(data)}; export the ECG again."
+            f"{path}: truncated: expected {n_bytes} bytes of waveform ({group.n_samples} samples of {len(group.channels)} channels), "
+            f"came {len(data)}; copy it again, whole, or export the ECG again."
         )
     pad = get(group.item, "WaveformPaddingValue", path)
     is_value = isinstance(pad, bytes) and len(pad) >= dtype.itemsize

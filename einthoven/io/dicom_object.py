@@ -11,7 +11,7 @@ import mmap
 import struct
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 from einthoven.errors import FormatError
 from einthoven.io.bounds import MOST_UNPACKED
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_INFLATED = 50
 """A deflated object may become this many times its size; an ECG becomes two to four."""
+_WAVEFORM_DATA = {"little": b"\0\x54\x10\x10", "big": b"\x54\0\x10\x10"}  # the tag (5400,1010)
+_NO_LENGTH = 2**32 - 1  # of a sequence that an item ends instead
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _WANTED = [
     *("SpecificCharacterSet", "SOPClassUID", "Modality", "TimezoneOffsetFromUTC", "AcquisitionDateTime", "ContentDate", "ContentTime"),
@@ -50,6 +52,7 @@ def load(path: Path) -> Dataset:
     """The elements of an object that an ECG needs; pixels and everything private stay in the file. Raises FormatError."""
     if path.stat().st_size == 0:
         raise FormatError(f"{path}: is empty.")
+    from pydicom.dataelem import RawDataElement
     from pydicom.filereader import dcmread
 
     # pydicom asks for as many bytes as an element promises; a file would set them all aside first, a map gives what there is.
@@ -58,9 +61,33 @@ def load(path: Path) -> Dataset:
         mapped.seek(0)
         try:
             # A file that has lost its preamble is as good as one that has it; pydicom tells its encoding by the first element.
-            return dcmread(cast(BinaryIO, mapped), stop_before_pixels=True, specific_tags=list(_WANTED), force=True)
+            content = dcmread(cast(BinaryIO, mapped), stop_before_pixels=True, specific_tags=list(_WANTED), force=True)
+        except (EOFError, OSError):
+            raise _cut_off(path, mapped) from None
         except _damage() as error:
             raise damaged(path, "", error) from None
+        # Of a sequence that states its length pydicom gives what is there, though it be less.
+        waveforms = content.get_item("WaveformSequence")
+        if isinstance(waveforms, RawDataElement) and len(waveforms.value or b"") < waveforms.length < _NO_LENGTH:
+            raise _cut_off(path, mapped)
+        return content
+
+
+def _cut_off(path: Path, mapped: mmap.mmap) -> FormatError:
+    """The error for a file that ends before its object does: in which waveform, or before or behind them."""
+    is_big = (
+        mapped.find(_WAVEFORM_DATA["little"], 0) < 0 <= mapped.find(_WAVEFORM_DATA["big"], 0)
+    )  # an mmap seeks from where it is, unless told
+    order: Literal["little", "big"] = "big" if is_big else "little"
+    at, where = mapped.find(_WAVEFORM_DATA[order], 0), "before its waveform begins"
+    while at >= 0:
+        begin = at + (12 if mapped[at + 4 : at + 6] in (b"OW", b"OB") else 8)
+        n_promised, n_there = int.from_bytes(mapped[begin - 4 : begin], order), max(len(mapped) - begin, 0)
+        if n_promised > n_there:
+            where = f"after {n_there} of {n_promised} bytes of waveform"
+            break
+        at, where = mapped.find(_WAVEFORM_DATA[order], begin + n_promised), "behind its waveform"
+    return FormatError(f"{path}: a truncated DICOM object: the file ends {where}; copy it again, whole, or export it again.")
 
 
 def damaged(path: Path, what: str, error: BaseException) -> FormatError:

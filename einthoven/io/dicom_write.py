@@ -8,6 +8,7 @@ it which did not.
 from __future__ import annotations
 
 import hashlib
+import textwrap
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ NOT_RECORDED = -(2**15)
 UNKNOWN_TIME = datetime(1900, 1, 1)
 """What stands where the standard demands a time and none is known; readers of ours take it for none."""
 _MOST_BYTES = 2**31 - 1
+_LONGEST_ID, _LONGEST_TEXT = 64, 1024
 _CODES = {name: code for code, name in LEAD_CODES.items()}
 
 
@@ -66,7 +68,8 @@ def write(record: Record, path: Path) -> None:
     below 200 Hz, ambulatory.
 
     The step is the finest of 0.1, 0.2, 0.5, 1, … µV in which a lead fits into 16 bits; NaN is the padding value. Kept besides are patient, age (in whole
-    years from two years on, as DICOM writes it), sex, time, device and the report. Raises FormatError for what no such object may hold.
+    years from two years on, as DICOM writes it), sex, time, device and the report (a line of more than 1024 characters in several). Raises FormatError for
+    what no such object may hold, and for a patient's id that it would have to cut.
     """
     kind = _kind(record, path)
     steps = [step_of_lead(path, name, values) for name, values in zip(record.leads, record.signal)]
@@ -74,8 +77,9 @@ def write(record: Record, path: Path) -> None:
     samples = np.ascontiguousarray(counts, dtype="<i2").tobytes()
     content = _object(record, kind, _digest(record, steps, samples))
     content.WaveformSequence = [_group(record, steps, samples)]
-    if statements := [line.strip() for line in str(record.meta.get("report") or "").splitlines() if line.strip()]:
-        content.WaveformAnnotationSequence = [_statement(line) for line in statements]
+    lines = str(record.meta.get("report") or "").splitlines()
+    if statements := [part for line in lines for part in textwrap.wrap(line, _LONGEST_TEXT)]:
+        content.WaveformAnnotationSequence = [_statement(part) for part in statements]
     with appearing(path) as part:
         content.save_as(part, enforce_file_format=True)
 
@@ -86,6 +90,10 @@ def _kind(record: Record, path: Path) -> Kind:
         raise FormatError(f"{path}: expected a recording with leads and samples; it has {n_leads} leads and {n_samples} samples.")
     if units := record.meta.get("units"):
         raise FormatError(f"{path}: DICOM's ECG objects hold voltages; {', '.join(units)} is none; leave it out (leads=).")
+    if record.patient is not None and _short(record.patient, _LONGEST_ID) != record.patient:  # cut or altered, it could become another's
+        raise FormatError(
+            f"{path}: DICOM holds a patient's id of up to {_LONGEST_ID} characters without a backslash; this one is {record.patient!r}: give another."
+        )
     if 2 * n_leads * n_samples > _MOST_BYTES:
         raise FormatError(f"{path}: {2 * n_leads * n_samples} bytes are more than one DICOM object holds; write shorter parts.")
     for kind in KINDS:
@@ -131,9 +139,9 @@ def _object(record: Record, kind: Kind, digest: str) -> Dataset:
     content.Modality = "ECG"
     content.StudyDate, content.StudyTime = (date, clock) if time is not UNKNOWN_TIME else ("", "")
     content.ContentDate, content.ContentTime, content.AcquisitionDateTime = date, clock, date + clock
-    content.Manufacturer = _short(meta.get("device") or "Einthoven", 64)
+    content.Manufacturer = _short(meta.get("device") or "", 64)
     content.SeriesDescription = "ECG written by Einthoven"
-    content.PatientID, content.PatientName, content.PatientBirthDate = _short(record.patient or "", 64), "", ""
+    content.PatientID, content.PatientName, content.PatientBirthDate = record.patient or "", "", ""
     content.PatientSex = SEX_LETTERS.get(str(meta.get("sex")), "")
     if (age := _age(meta.get("age"))) is not None:
         content.PatientAge = age
@@ -212,5 +220,5 @@ def _statement(line: str) -> Dataset:
     item = Dataset()
     item.ReferencedWaveformChannels = [1, 0]
     item.AnnotationGroupNumber = 0
-    item.UnformattedTextValue = line[:1024]
+    item.UnformattedTextValue = line
     return item

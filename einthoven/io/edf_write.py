@@ -1,12 +1,14 @@
 """EDF+ written, by the package edfio: 16 bits, a step of 0.1 µV or coarser for each lead.
 
-EDF knows no missing samples: a lead of which nothing was recorded is left out, and a lead with gaps is refused. Nor does it know a rate: a
+EDF knows no missing samples: a lead of which nothing was recorded is left out, an end at which nothing was recorded in any lead (the calibration
+pulse of Philips's files) makes the file that much shorter, and a lead with other gaps is refused. Nor does it know a rate: a
 data record has whole samples and a duration in eight characters, which holds a rate such as 511.844 Hz within a millionth; the reader gives it back.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
@@ -18,9 +20,13 @@ from einthoven.errors import FormatError
 from einthoven.io.demographics import SEX_LETTERS
 from einthoven.io.edf import REPORT
 from einthoven.io.quantise import TOP, counts_of, step_of_lead
+from einthoven.io.texts import one_line
 from einthoven.leads import TWELVE
 from einthoven.record import Record
 from einthoven.whole import appearing
+
+YEARS = (1985, 2084)
+"""The first and the last that two digits tell; the time of a recording from another is left out."""
 
 MOST_BYTES = 61_440
 """Of a data record, as the standard recommends; kept where the number of samples has a divisor that allows it."""
@@ -36,6 +42,8 @@ def write(record: Record, path: Path) -> None:
     there = [row for row, values in enumerate(record.signal) if not np.isnan(values).all()]
     if not there:
         raise FormatError(f"{path}: expected a recording with samples; nothing was recorded in {' '.join(record.leads) or 'it'}.")
+    recorded = ~np.isnan(record.signal[there]).all(axis=0)
+    record = replace(record, signal=record.signal[:, : len(recorded) - int(recorded[::-1].argmax())])
     units = record.meta.get("units", {})
     n_samples, seconds = _data_record(path, record, len(there))
     fs, signals = n_samples / seconds, []
@@ -64,7 +72,7 @@ def write(record: Record, path: Path) -> None:
             )
         )
     time = record.meta.get("time")
-    time = time if isinstance(time, datetime) and 1985 <= time.year <= 2084 else None
+    time = time if isinstance(time, datetime) and YEARS[0] <= time.year <= YEARS[1] else None
     try:
         file = edfio.Edf(
             signals,
@@ -76,14 +84,20 @@ def write(record: Record, path: Path) -> None:
             ),
             starttime=time.time() if time else None,
             data_record_duration=seconds,
-            annotations=[
-                edfio.EdfAnnotation(0, None, REPORT + line) for line in str(record.meta.get("report") or "").splitlines() if line.strip()
-            ],
+            annotations=_report(record),
         )
     except ValueError as error:
         raise FormatError(f"{path}: EDF cannot hold this recording: {' '.join(str(error).split())[:200]}.") from None
     with appearing(path) as part:
         file.write(part)
+
+
+def _report(record: Record) -> list[Any]:
+    """The lines of the report as one list of annotations at its beginning: edfio sorts lists by their text, and the byte 20 parts the texts of one."""
+    import edfio
+
+    lines = [REPORT + text for line in str(record.meta.get("report") or "").splitlines() if (text := one_line(line))]
+    return [edfio.EdfAnnotation(0, None, "\x14".join(lines))] if lines else []
 
 
 def _patient(path: Path, record: Record) -> Any:

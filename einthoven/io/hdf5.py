@@ -9,6 +9,7 @@ Links out of the file, virtual datasets and external storage are not followed: t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import FormatError
-from einthoven.io.bare_array import LEADS, RATES, UNITS, as_record, settled
+from einthoven.io.bare_array import LEADS, RATES, UNITS, as_record, finished, place_of, settled
 from einthoven.io.bounds import most_bytes
-from einthoven.io.cut import cut
 from einthoven.io.hdf5_texts import texts_at, texts_of_attribute
 from einthoven.io.rates import is_rate
 from einthoven.io.sidecar import Told, told
+from einthoven.io.texts import one_line
 from einthoven.leads import TWELVE
 from einthoven.record import Record
 
@@ -32,6 +33,8 @@ _IDS = ("exam_id", "record", "record_id", "id", "id_exam")
 _CODE_LENGTH, _MOST_VALUES = 4096, 4096
 _DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
 """What h5py makes of what the library finds in a damaged file."""
+
+_CUT_OFF = re.compile(r"truncated file: eof = (\d+), .*stored_eof = (\d+)")
 
 
 def read(
@@ -56,18 +59,17 @@ def read(
     given = told(path, fs, unit, names)
     with _opened(path) as file:
         made = _read(path, file, given, record)
-    return cut(made, path, leads=leads, start=start, stop=stop)
+    return finished(path, made, leads, start, stop)
 
 
-def record_names(path: Path | str) -> list[str]:
+def records_in(path: Path | str) -> list[str]:
     """What ``record=`` may be for a file that holds many recordings; empty for a file of one. Raises FormatError."""
     path = Path(path)
     with _opened(path) as file:
         signal = _signal(path, file)
         if signal.ndim != 3:
             return []
-        ids = _ids(path, file, len(signal))
-        return [str(k) for k in range(len(signal))] if ids is None else ids
+        return _ids(path, file, len(signal)) or [str(k) for k in range(len(signal))]
 
 
 @contextmanager
@@ -79,7 +81,10 @@ def _opened(path: Path) -> Iterator[Any]:
         with h5py.File(path, "r") as file:
             yield file
     except _DAMAGE as error:
-        raise FormatError(f"{path}: a damaged HDF5 file: {' '.join(str(error).split())[:200]}.") from None
+        if found := _CUT_OFF.search(str(error)):
+            there, promised = found.groups()
+            raise FormatError(f"{path}: a damaged HDF5 file: truncated: expected {promised} bytes, came {there}; copy it again.") from None
+        raise FormatError(f"{path}: a damaged HDF5 file: {' '.join(str(error).split())[:200]}; copy it again.") from None
 
 
 def _read(path: Path, file: Any, given: Told, which: str | int | None) -> Record:
@@ -91,7 +96,12 @@ def _read(path: Path, file: Any, given: Told, which: str | int | None) -> Record
     is_code = is_silent and name == "tracings" and signal.ndim == 3 and signal.shape[1:] == (_CODE_LENGTH, 12) and signal.dtype.kind == "f"
     if is_sph or is_code:
         said = Told(500.0 if is_sph else 400.0, "mV", TWELVE)
-    place, stem = _which(path, file, len(signal), which) if signal.ndim == 3 else ((), path.stem)
+    place: Any = ()
+    stem = path.stem
+    if signal.ndim == 3:
+        ids = _ids(path, file, len(signal))
+        place = place_of(path, which, ids or [str(k) for k in range(len(signal))])
+        stem = str(which) if ids else f"{path.stem}/{which}"
     array, meta = np.asarray(signal[place]), {}
     if is_code:
         array, n_before, n_behind = _without_padding(path, stem, array.T)
@@ -131,7 +141,7 @@ def _member(path: Path, file: Any, names: Sequence[str]) -> Any:
 def _signal(path: Path, file: Any) -> Any:
     signal = _member(path, file, _SIGNALS)
     if signal is None:
-        found = ", ".join(list(file)[:20]) or "nothing"
+        found = one_line(", ".join(list(file)[:20])) or "nothing"
         raise FormatError(f"{path}: expected a dataset named {', '.join(_SIGNALS)} at its root; it holds {found}; name the signal so.")
     if signal.shape is None or signal.dtype.kind not in "fiu" or not 1 <= signal.ndim <= 3 or not signal.size:
         raise FormatError(
@@ -225,19 +235,3 @@ def _ids(path: Path, file: Any, n: int) -> list[str] | None:
         return None
     _bounded(path, item, item.shape)
     return _decoded(_content(path, item))
-
-
-def _which(path: Path, file: Any, n: int, which: str | int | None) -> tuple[int, str]:
-    """The place of a recording among many, and its name."""
-    ids = _ids(path, file, n)
-    known = ids if ids is not None else [str(k) for k in range(n)]
-    if which is None:
-        shown = ", ".join(known[:3])
-        raise FormatError(f"{path}: holds {n} recordings; name one: record={shown}{', …' if n > 3 else ''}, or ingest the corpus.")
-    if str(which) not in known:
-        raise FormatError(f"{path}: holds {n} recordings ({', '.join(known[:3])}{', …' if n > 3 else ''}); asked for {which}.")
-    if known.count(str(which)) > 1:
-        raise FormatError(
-            f"{path}: {which} is the id of {known.count(str(which))} of its recordings; expected one; mend it, or write it again."
-        )
-    return known.index(str(which)), str(which) if ids is not None else f"{path.stem}/{which}"

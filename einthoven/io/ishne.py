@@ -2,7 +2,8 @@
 
 The number of samples is that of one lead; writers are known that state that of all leads together, which is taken for that where the file's size
 says so exactly. The checksum is of the header alone: where it is wrong somebody has changed a name, or more; it is told
-(``meta["checksum_mismatch"]``). A 0 was never computed. The lowest count, -32768, means that nothing was recorded.
+(``meta["checksum_mismatch"]``). A 0 was never computed. The lowest count, -32768, means that nothing was recorded. Beats, which stand in a file of the
+same name that ends in ``.ann``, are no part of a recording here, as those of WFDB are not.
 
 Source: Badilini, The ISHNE Holter Standard Output File Format, Ann Noninvasive Electrocardiol 1998. Our own code: there is no kept library.
 """
@@ -26,6 +27,7 @@ from einthoven.io.texts import one_line
 from einthoven.leads import canonical
 from einthoven.record import Record
 
+MAGIC = b"ISHNE1.0"
 HEADER_BYTES = 522
 _LEADS = ("", "bipolar", "X", "Y", "Z", "I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6", "ES", "AS", "AI")
 _QUALITIES = {1: "good", 2: "intermittent noise", 3: "frequent noise", 4: "intermittent disconnect", 5: "frequent disconnect"}
@@ -33,7 +35,7 @@ _QUALITIES = {1: "good", 2: "intermittent noise", 3: "frequent noise", 4: "inter
 
 @dataclass(frozen=True)
 class Header:
-    """What the first bytes of a Holter or annotation file say; lists are as long as there are leads, ``n_samples`` is per lead."""
+    """What the first bytes of a file say; lists are as long as there are leads, ``n_samples`` is per lead."""
 
     n_samples: int
     begin: int
@@ -55,7 +57,7 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
     """
     path = Path(path)
     with open(path, "rb") as file:
-        header = read_header(path, file.read(HEADER_BYTES), b"ISHNE1.0", path.stat().st_size)
+        header = read_header(path, file.read(HEADER_BYTES), path.stat().st_size)
         n_leads = len(header.leads)
         if wrong := [lead for lead, nanovolt in zip(header.leads, header.nanovolts) if nanovolt <= 0]:
             raise FormatError(
@@ -79,31 +81,11 @@ def read(path: Path | str, *, leads: Sequence[str] | None = None, start: float |
     return cut(Record(signal, header.fs, header.leads, record=path.stem, patient=header.patient, meta=meta), path, leads=leads)
 
 
-def read_annotations(path: Path | str) -> tuple[np.ndarray, list[str]]:
-    """The beats of an annotation file (``.ann``) of ISHNE: (beat,) int64 sample numbers from 0, and their letters.
-
-    N normal, V ventricular, S supraventricular, C calibration, B bundle branch block, P paced, X artefact, ! end, U unclassified.
-    Raises FormatError.
-    """
-    path = Path(path)
-    data = path.read_bytes()
-    header = read_header(path, data[:HEADER_BYTES], b"ANN  1.0", len(data))
-    body = data[header.begin :]
-    if len(body) < 4 or len(body) % 4:
-        raise FormatError(
-            f"{path}: truncated: expected 4 bytes for the first sample and 4 for each beat; there are {len(body)}; export it again."
-        )
-    beats = np.frombuffer(body, dtype=np.dtype([("label", "S1"), ("detail", "S1"), ("interval", "<u2")]), offset=4)
-    return int.from_bytes(body[:4], "little") + np.cumsum(beats["interval"].astype(np.int64)), [
-        label.decode("latin-1") for label in beats["label"]
-    ]
-
-
-def read_header(path: Path, data: bytes, magic: bytes, size: int) -> Header:
+def read_header(path: Path, data: bytes, size: int) -> Header:
     """What the header of a file of ``size`` bytes says. Raises FormatError."""
-    if not data.startswith(magic):
+    if not data.startswith(MAGIC):
         raise FormatError(
-            f"{path}: expected {magic.decode()} at its beginning; it begins with {data[:8].decode('latin-1')!a}; export it again."
+            f"{path}: expected {MAGIC.decode()} at its beginning; it begins with {data[:8].decode('latin-1')!a}; export it again."
         )
     if len(data) < HEADER_BYTES:
         raise FormatError(f"{path}: truncated: the header has {HEADER_BYTES} bytes; the file has {size}; export it again.")
@@ -117,8 +99,7 @@ def read_header(path: Path, data: bytes, magic: bytes, size: int) -> Header:
         raise FormatError(
             f"{path}: expected 1 to 12 leads and a rate in Hz; the header states {n_leads} leads at {fs} Hz; export it again."
         )
-    if magic == b"ISHNE1.0":
-        n_samples = _n_samples(path, n_samples, n_leads, size - begin)
+    n_samples = _n_samples(path, n_samples, n_leads, size - begin)
     with open(path, "rb") as file:
         block = file.read(begin) if begin <= 2**20 else b""
     meta = _meta(data)

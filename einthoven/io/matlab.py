@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import FormatError
-from einthoven.io.bare_array import as_record, settled
-from einthoven.io.cut import cut, unique_names
+from einthoven.io.bare_array import as_record, finished, settled
+from einthoven.io.cut import unique_names
 from einthoven.io.demographics import sex_of, years
-from einthoven.io.matlab_variables import read_variables
+from einthoven.io.matlab_variables import read_variables, shapes_of
 from einthoven.io.rates import is_rate
 from einthoven.io.sidecar import Told, told
+from einthoven.io.texts import one_line
 from einthoven.leads import TWELVE, canonical
 from einthoven.record import Record
 
@@ -82,20 +83,20 @@ def read(
     """
     path = Path(path)
     data = path.read_bytes()
+    given = told(path, fs, unit, names)
     if (needed := _v4_size(data[:128])) is not None:
         if needed > len(data):
             raise FormatError(f"{path}: truncated: its first matrix needs {needed} bytes; the file has {len(data)}; copy it again.")
-        if (given := told(path, fs, unit, names)) == Told():
+        if given == Told():
             raise FormatError(
                 f"{path}: holds numbers and neither a rate, a unit nor lead names: put its WFDB header {path.with_suffix('.hea').name} beside it, "
                 "or tell them (fs=, unit=, names=)."
             )
-        return cut(as_record(path, _v4_matrix(path, data), given, record), path, leads=leads, start=start, stop=stop)
+        return finished(path, as_record(path, _v4_matrix(path, data), given, record), leads, start, stop)
     try:
         content = read_variables(data)
     except ValueError as error:
-        raise FormatError(f"{path}: a damaged MATLAB file: {error}; mend it, or write it again.") from None
-    given = told(path, fs, unit, names)
+        raise _damaged(path, error) from None
     if "feats" in content and "curr_sample_rate" in content:
         found = _named(path, _fairseq_signals(path, content), given)
     elif isinstance(content.get("ECG"), dict):
@@ -105,11 +106,29 @@ def read(
             given = Told(CPSC_FS, "mV", ("ecg",))
         found = as_record(path, np.asarray(content[name]), given, record)
     else:
-        there = ", ".join(content) or "nothing"
+        there = one_line(", ".join(content))[:200] or "nothing"
         raise FormatError(
             f"{path}: expected feats and curr_sample_rate (fairseq-signals), ECG (CPSC 2018), or a matrix called {', '.join(_SIGNALS)}; it holds {there}; name the signal so."
         )
-    return cut(found, path, leads=leads, start=start, stop=stop)
+    return finished(path, found, leads, start, stop)
+
+
+def records_in(path: Path | str) -> list[int]:
+    """What ``record=`` may be for a file whose signal is a matrix of several recordings; empty for any other. Raises FormatError."""
+    path = Path(path)
+    data = path.read_bytes()
+    if _v4_size(data[:128]) is not None:  # has two dimensions
+        return []
+    try:
+        shapes = shapes_of(data)
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    shape = next((shapes[name] for name in _SIGNALS if name in shapes), ())
+    return list(range(shape[0])) if len(shape) == 3 and "feats" not in shapes else []
+
+
+def _damaged(path: Path, error: ValueError) -> FormatError:
+    return FormatError(f"{path}: a damaged MATLAB file: {error}; copy it again, or write it again.")
 
 
 def _number(path: Path, content: dict[str, Any], name: str) -> float:
@@ -174,7 +193,7 @@ def _fairseq_signals(path: Path, content: dict[str, Any]) -> Record:
 def _cpsc2018(path: Path, ecg: dict[str, Any]) -> Record:
     if "data" not in ecg:
         raise FormatError(
-            f"{path}: expected a struct ECG with sex, age and data; its fields are {', '.join(ecg)}; mend it, or write it again."
+            f"{path}: expected a struct ECG with sex, age and data; its fields are {one_line(', '.join(ecg))[:200]}; mend it, or write it again."
         )
     signal = _matrix(path, "ECG.data", ecg["data"])
     meta: dict[str, Any] = {}

@@ -7,19 +7,21 @@ The rate, the unit and lead names stand in the schema's metadata (``fs``, ``unit
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from einthoven.errors import FormatError
-from einthoven.io.bare_array import as_record, settled
+from einthoven.io.bare_array import as_record, finished, place_of, settled
 from einthoven.io.bounds import most_bytes
-from einthoven.io.cut import cut
 from einthoven.io.sidecar import Told, told
 from einthoven.io.table import record_of
 from einthoven.io.table_layout import Column, column_of, is_generic, is_lead
+from einthoven.io.texts import one_line
 from einthoven.record import Record
 
 
@@ -41,39 +43,71 @@ def read(
 
     Raises FormatError for a table that is no signal, and where something is neither said nor told.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     path = Path(path)
-    try:
-        file = pq.ParquetFile(path, thrift_string_size_limit=10**7, thrift_container_size_limit=10**6)
+    with _opened(path) as file:
         meta = file.metadata
         promised = sum(meta.row_group(k).total_byte_size for k in range(meta.num_row_groups))
         if meta.num_rows < 0 or max(8 * meta.num_rows * meta.num_columns, promised) > most_bytes(path):
             raise FormatError(f"{path}: {meta.num_rows} rows of {meta.num_columns} columns are more than is read at once; split the table.")
         schema = file.schema_arrow
         given = _told(path, schema, told(path, fs, unit, names))
-        lists = [field.name for field in schema if pa.types.is_list(field.type) or pa.types.is_large_list(field.type)]
-        numbers = [field.name for field in schema if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)]
+        lists, numbers, texts = _kinds(schema)
         if len(lists) == 1:
-            texts = [field.name for field in schema if pa.types.is_string(field.type)]
-            return cut(
-                _from_lists(path, file.read(columns=lists + texts), lists[0], texts, given, record),
-                path,
-                leads=leads,
-                start=start,
-                stop=stop,
-            )
-        columns = _columns(schema, numbers)
-        named = [column.name for column in columns if column.kind == "lead"]
-        if not any(map(is_lead, named)) and not (named and all(map(is_generic, named))):
-            raise FormatError(
-                f"{path}: expected a column of numbers for each lead, or one column of lists; it has {', '.join(schema.names)[:200]}; mend it, or write it again."
-            )
-        values = np.array([file.read(columns=[name]).column(0).to_numpy() for name in numbers], dtype=np.float64)
+            made = _from_lists(path, file.read(columns=lists + texts), lists[0], texts, given, record)
+        else:
+            columns = _columns(schema, numbers)
+            named = [column.name for column in columns if column.kind == "lead"]
+            if not any(map(is_lead, named)) and not (named and all(map(is_generic, named))):
+                raise FormatError(
+                    f"{path}: expected a column of numbers for each lead, or one column of lists; it has {one_line(', '.join(schema.names))[:200]}; mend it, or write it again."
+                )
+            values = np.array([file.read(columns=[name]).column(0).to_numpy() for name in numbers], dtype=np.float64)
+            made = record_of(path, columns, values, given)
+    return finished(path, made, leads, start, stop)
+
+
+def records_in(path: Path | str) -> list[int]:
+    """What ``record=`` may be for a table whose rows are recordings; empty for any other. Raises FormatError."""
+    path = Path(path)
+    with _opened(path) as file:
+        schema, n_rows = file.schema_arrow, file.metadata.num_rows
+        lists, _, _ = _kinds(schema)
+        is_nested = len(lists) == 1 and _is_list(schema.field(lists[0]).type.value_type)
+    return list(range(n_rows)) if is_nested and n_rows > 1 else []
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file; what goes wrong with it is a FormatError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with open(path, "rb") as file:
+            file.seek(-4, SEEK_END)
+            if file.read() != b"PAR1":
+                raise FormatError(
+                    f"{path}: cannot be read as Parquet: truncated: the description that ends a table is not there; copy it again."
+                )
+        yield pq.ParquetFile(path, thrift_string_size_limit=10**7, thrift_container_size_limit=10**6)
     except (pa.ArrowException, OSError, ValueError, NotImplementedError) as error:
-        raise FormatError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}.") from None
-    return cut(record_of(path, columns, values, given), path, leads=leads, start=start, stop=stop)
+        raise FormatError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}; copy it again.") from None
+
+
+def _kinds(schema: Any) -> tuple[list[str], list[str], list[str]]:
+    """The columns of lists, of numbers and of texts."""
+    import pyarrow as pa
+
+    lists = [field.name for field in schema if _is_list(field.type)]
+    numbers = [field.name for field in schema if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)]
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    return lists, numbers, texts
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
 
 
 def _told(path: Path, schema: Any, given: Told) -> Told:
@@ -111,12 +145,9 @@ def _from_lists(path: Path, table: Any, name: str, texts: Sequence[str], given: 
     if isinstance(column, pa.ChunkedArray):  # of no rows, or of several chunks that stay apart
         raise FormatError(f"{path}: expected a list of samples in each row of {name}; there is none; mend it, or write it again.")
     stem = path.stem
-    if pa.types.is_list(column.type.value_type) or pa.types.is_large_list(column.type.value_type):
-        if which is None and len(column) != 1:
-            raise FormatError(f"{path}: holds {len(column)} recordings; name one: record=0 … {len(column) - 1}.")
-        if not 0 <= (which or 0) < len(column):
-            raise FormatError(f"{path}: holds the recordings 0 … {len(column) - 1}; asked for {which}.")
-        column, stem = column[which or 0].values, path.stem if which is None else f"{path.stem}/{which}"
+    if _is_list(column.type.value_type):
+        place = 0 if which is None and len(column) == 1 else place_of(path, which, [str(k) for k in range(len(column))])
+        column, stem = column[place].values, path.stem if which is None else f"{path.stem}/{which}"
     elif len(texts) == 1 and given.leads is None:
         given = Told(given.fs, given.unit, tuple(str(text) for text in table.column(texts[0]).to_pylist()))
     lengths = set() if column is None else set(column.value_lengths().to_pylist())

@@ -9,6 +9,10 @@ from pathlib import Path
 from einthoven.errors import FormatError
 from einthoven.io import apple_watch, matlab, table, wfdb
 
+_ISHNE_BEATS = "beats of a Holter (ISHNE annotations)"
+_HOLTER = (".ecg", ".ECG", ".ish", ".hol")
+"""How an ISHNE file ends; its beats have the same name with ``.ann``."""
+
 # (offset, bytes, name); a name that is in READERS is read, any other tells a person what the file is.
 _MAGIC = [
     (0, b"\x89HDF\r\n\x1a\n", "HDF5"),
@@ -18,18 +22,45 @@ _MAGIC = [
     (0, b"\b\0\5\0CS", "DICOM"),
     (0, b"\b\0\5\0\n\0\0\0ISO_IR", "DICOM"),
     (0, b"ISHNE1.0", "ISHNE Holter"),
-    (0, b"ANN  1.0", "ISHNE annotations"),
+    (0, b"ANN  1.0", _ISHNE_BEATS),
     (0, b"\xffBIOSEMI", "BDF"),
-    (0, b"%PDF", "PDF"),
-    (0, b"\x89PNG", "PNG picture"),
-    (0, b"\xff\xd8\xff", "JPEG picture"),
     (0, b"\x93NUMPY", "NumPy array"),
     (0, b"PAR1", "Parquet table"),
+    (0, b"%PDF", "PDF document"),
+    (0, b"{\\rtf", "RTF document"),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Office document (.doc, .xls, .ppt)"),
+    (0, b"\x89PNG", "PNG picture"),
+    (0, b"\xff\xd8\xff", "JPEG picture"),
+    (0, b"GIF87a", "GIF picture"),
+    (0, b"GIF89a", "GIF picture"),
+    (0, b"II*\0", "TIFF picture"),
+    (0, b"MM\0*", "TIFF picture"),
     (0, b"\x1f\x8b", "gzip archive"),
-    (0, b"PK\x03\x04", "zip archive (or .xlsx, .pt)"),
+    (4, b"1AY&SY", "bzip2 archive"),
+    (0, b"\xfd7zXZ\0", "xz archive"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7z archive"),
+    (257, b"ustar", "tar archive"),
+    (0, b"SQLite format 3\0", "SQLite database"),
     (0, b"\x80\x02", "Python pickle"),
     (0, b"\x80\x04", "Python pickle"),
 ]
+# (a word in its first bytes, name): zip archives that are none to a person.
+_ZIPPED = [
+    (b"word/", "Word document (.docx)"),
+    (b"xl/", "Excel workbook (.xlsx)"),
+    (b"ppt/", "PowerPoint file (.pptx)"),
+    (b"data.pkl", "PyTorch file (.pt)"),
+    (b"[Content_Types].xml", "Office document"),
+]
+_TO_DO = {
+    "archive": "unpack it first",
+    "picture": "a printed ECG is no signal, export the recording itself",
+    "document": "a printed ECG is no signal, export the recording itself",
+    "workbook": "save the sheet as CSV",
+    "HTML": "a page, such as a server answers with instead of a file: fetch the file again",
+    "7.3": "save it with -v7",
+}
+"""Kind of file, by a word of its name -> what its owner can do."""
 _XML_ROOTS = {
     "restingecg": "GE MUSE XML",
     "cardiologyxml": "GE CardioSoft XML",
@@ -59,7 +90,7 @@ def recognise(path: Path | str, readers: Collection[str]) -> str:
         beside = "" if path.suffix else f", and no {path.name}.hea beside it"
         raise FormatError(f"{path}: no such file{beside}.")
     if path.is_file() and path.stat().st_size == 0:
-        raise FormatError(f"{path}: is empty.")
+        raise FormatError(f"{path}: is empty (0 bytes); copy it again.")
     if not path.is_file():
         return "WFDB"
     head = head_of(path)
@@ -72,20 +103,28 @@ def recognise(path: Path | str, readers: Collection[str]) -> str:
         return "WFDB"
     if kind in readers:
         return str(kind)
-    if header is not None and is_annotation(path):
-        raise FormatError(
-            f"{path}: lies beside the WFDB record {header.name} without being its signal (an annotation?); name {header.name}."
-        )
+    if (owner := header or _holter(path)) is not None and is_annotation(path):
+        raise FormatError(f"{path}: lies beside the recording {owner.name} without being its signal (an annotation?); name {owner.name}.")
     if kind is None and path.suffix.lower() == ".dat":
         raise FormatError(f"{path}: a WFDB signal file is read by its header, and {path.stem}.hea is not there.")
     what = f"it looks like {kind}" if kind else "its content is of no kind that we know"
-    raise FormatError(f"{path}: cannot be read as an ECG: {what}; formats read: {', '.join(readers)}.")
+    to_do = next((f"; {words}" for word, words in _TO_DO.items() if word in (kind or "").split()), "")
+    raise FormatError(f"{path}: cannot be read as an ECG: {what}{to_do} (what is read: docs/data.md, einthoven.io.READERS).")
 
 
 def is_annotation(path: Path) -> bool:
-    """Whether a file lies beside a WFDB header of its name and is of no format of its own: annotations (``.atr``, ``.avf``), notes."""
+    """Whether a file lies beside a recording of its name and is of no format of its own: annotations of a WFDB record (``.atr``, ``.avf``) or of an
+    ISHNE file (``.ann``), notes."""
+    if path.suffix.lower() == ".ann" and _holter(path) is not None:
+        return looks_like(head_of(path)) == _ISHNE_BEATS
     is_beside = path.suffix.lower() not in (".hea", ".dat", ".mat") and path.with_suffix(".hea").is_file()
-    return is_beside and looks_like(head_of(path)) in (None, "text")
+    return is_beside and looks_like(head_of(path)) in (None, "text", "JSON")
+
+
+def _holter(path: Path) -> Path | None:
+    """The ISHNE file beside an annotation of its name."""
+    beside = (path.with_suffix(ending) for ending in _HOLTER)
+    return next((one for one in beside if one.is_file() and looks_like(head_of(one)) == "ISHNE Holter"), None)
 
 
 def is_companion(path: Path) -> bool:
@@ -99,9 +138,9 @@ def head_of(path: Path) -> bytes:
 
 
 def looks_like(head: bytes) -> str | None:
-    """A name for what a file that begins so most likely is; "text" for text of no known kind, None for unknown bytes."""
-    if head[:4] == b"PK\x03\x04" and head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(b".npy"):
-        return "NumPy archive"
+    """A name for what a file that begins so most likely is; "text" for text of no known kind, "JSON", None for unknown bytes."""
+    if head.startswith(b"PK\x03\x04"):
+        return _zipped(head)
     for offset, magic, name in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return name
@@ -121,9 +160,18 @@ def looks_like(head: bytes) -> str | None:
         return _XML_ROOTS.get(root[1].lower() if root else "", "XML of a kind we do not know")
     if not is_text:
         return None
+    if text.startswith(("{", "[")):
+        return "JSON"
     if apple_watch.is_apple_watch(text):
         return "Apple Watch CSV"
     return "table" if table.is_table(text) else "text"
+
+
+def _zipped(head: bytes) -> str:
+    """What a zip archive is, by its first member and what comes soon behind it."""
+    if head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(b".npy"):
+        return "NumPy archive"
+    return next((name for word, name in _ZIPPED if word in head), "zip archive")
 
 
 def _is_edf(head: bytes) -> bool:

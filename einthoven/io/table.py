@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from einthoven.errors import FormatError
-from einthoven.io.cut import cut, with_limb_leads
+from einthoven.io.bare_array import finished
+from einthoven.io.cut import with_limb_leads
 from einthoven.io.rates import is_rate
 from einthoven.io.sidecar import Told, agreed, ask_for, told
 from einthoven.io.table_layout import CLOCK, MISSING, Column, Layout, column_of, is_generic, is_table, layout_of, split
@@ -61,7 +62,7 @@ def read(
         )
     given = told(path, fs, unit, names)
     columns, values = _wide_rows(path, text, layout) if layout.is_wide else (layout.columns, _long_rows(path, text, layout))
-    return cut(record_of(path, columns, values, given), path, leads=leads, start=start, stop=stop)
+    return finished(path, record_of(path, columns, values, given), leads, start, stop)
 
 
 def record_of(path: Path, columns: Sequence[Column] | None, values: np.ndarray, given: Told) -> Record:
@@ -152,7 +153,11 @@ def _long_rows(path: Path, text: str, layout: Layout) -> np.ndarray:
             ),
         )
     except (pa.ArrowException, ValueError) as error:
-        raise FormatError(f"{path}: cannot be read as a table of numbers: {' '.join(str(error).split())[:200]}.") from None
+        last = body.rstrip().rpartition("\n")[2]
+        said = " ".join(str(error).split())[:200]
+        if (n_cells := len(split(last, layout.separator))) < n_columns:
+            said = f"truncated: its last row has {n_cells} of {n_columns} cells ({last[:40]!r}); copy it again, whole, or remove that row"
+        raise FormatError(f"{path}: cannot be read as a table of numbers: {said}.") from None
     out = np.empty((table.num_columns, table.num_rows))
     for row, column in zip(out, table.columns):
         row[:] = column.to_numpy()

@@ -107,7 +107,8 @@ def _short(text: str) -> str:
 
 def _expect_count(what: str, stated: int, found: int) -> None:
     if stated != found:
-        raise ValueError(f"the record line states {stated} {what}s, {found} {what} lines follow.")
+        to_do = "it is truncated, fetch it again" if found < stated else "mend one of them"
+        raise ValueError(f"the record line states {stated} {what}s, {found} {what} lines follow: {to_do}.")
 
 
 def _record_line(line: str) -> tuple[str, int, int, float, int | None, datetime | None]:

@@ -22,6 +22,8 @@ MAX_BYTES = 256_000_000
 
 MAX_ELEMENTS = 2_000_000
 MAX_DEPTH = 200
+_ENDS_TOO_EARLY = (3, 5, 6, 20)
+"""What expat finds at the end of a cut file: elements, a token, a character or a CDATA section that do not end (XML_ERROR_… of expat.h)."""
 
 _DECLARATION = re.compile(r"\s*<\?xml\b[^>]*?\?>")
 _ENCODING = re.compile(rb"""\s*<\?xml\b[^>]*?\bencoding\s*=\s*["']([\w.:-]{1,40})["']""")
@@ -77,7 +79,8 @@ def parse_tree(text: str, path: Path, root: str | None = None) -> Element:
 
     if declaration := _DECLARATION.match(text):
         text = text[declaration.end() :]
-    parser = DefusedXMLParser(target=_Builder(path), forbid_dtd=False, forbid_entities=True, forbid_external=True)
+    builder = _Builder(path)
+    parser = DefusedXMLParser(target=builder, forbid_dtd=False, forbid_entities=True, forbid_external=True)
     try:
         parser.feed(_with_bare_ampersands_escaped(text))
         tree = parser.close()
@@ -88,12 +91,23 @@ def parse_tree(text: str, path: Path, root: str | None = None) -> Element:
             f"{path}: expected an ECG; came XML that declares entities or refers to other files, which are never expanded or fetched; export the ECG again."
         ) from None
     except ParseError as error:
-        raise FormatError(f"{path}: expected well-formed XML; came a damaged or truncated file: {error}; export it again.") from None
+        raise FormatError(
+            f"{path}: expected well-formed XML; {_fault(error, text, builder)}; copy it again, whole, or export it again."
+        ) from None
     except (ValueError, AssertionError) as error:  # a lone surrogate; an end without a beginning
         raise FormatError(f"{path}: expected well-formed XML: {error}; export the ECG again.") from None
     if root is not None and tree.tag.lower() != root.lower():
         raise FormatError(f"{path}: expected XML whose root is <{root}>; came <{shown(tree.tag)}>; export the ECG again.")
     return tree
+
+
+def _fault(error: SyntaxError, text: str, builder: _Builder) -> str:
+    """What is wrong with a file's form: that it ends too early, or what else and where."""
+    said = str(error)
+    if getattr(error, "code", None) in _ENDS_TOO_EARLY and builder.open:
+        line = text.count("\n") + 1
+        said = f"it ends in line {line}, in <{shown(builder.open[-1])}>, before </{shown(builder.open[0])}>"
+    return f"came a damaged or truncated file: {said}"
 
 
 def _with_bare_ampersands_escaped(text: str) -> str:
@@ -111,17 +125,19 @@ class _Builder:
     """Builds the tree without namespaces, and stops where a file would fill the memory with elements."""
 
     def __init__(self, path: Path):
-        self._path, self._tree, self._n_elements, self._depth = path, TreeBuilder(), 0, 0
+        self._path, self._tree, self._n_elements = path, TreeBuilder(), 0
+        self.open: list[str] = []
+        """The elements that have begun and not ended, the root first."""
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> Element:
         self._n_elements += 1
-        self._depth += 1
-        if self._n_elements > MAX_ELEMENTS or self._depth > MAX_DEPTH:
+        self.open.append(_local(tag))
+        if self._n_elements > MAX_ELEMENTS or len(self.open) > MAX_DEPTH:
             self._refuse()
         return self._tree.start(_local(tag), {_local(name): value for name, value in attributes.items()})
 
     def end(self, tag: str) -> Element:
-        self._depth -= 1
+        self.open.pop()
         return self._tree.end(_local(tag))
 
     def data(self, text: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from einthoven.report.audit import ADVICE
+from einthoven.report.audit import ADVICE, weight
+from einthoven.report.audit_copies import urgent
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,10 +26,11 @@ def audit_table(audit: Audit) -> list[Table]:
     kinds.add_column("finding")
     for store in audit.stores:
         kinds.add_column(store.name, justify="right")
+    kinds.add_column("counts as", style="dim")
     for kind, (title, _) in ADVICE.items():
         counts = [store.kinds.get(kind, 0) for store in audit.stores]
         if any(counts):
-            kinds.add_row(title, *(f"{n:,}" if n else "" for n in counts))
+            kinds.add_row(title, *(f"{n:,}" if n else "" for n in counts), weight(kind))
     kinds.add_row("ok", *(f"{store.n_ok:,}" for store in audit.stores), style="bold")
     tables = [said, kinds]
     if audit.twins:
@@ -36,7 +38,7 @@ def audit_table(audit: Audit) -> list[Table]:
         pairs = Table(title="Copies", title_justify="left", box=None, pad_edge=False, header_style="dim")
         for column in ("recording", "is also", "how", "patients", ""):
             pairs.add_column(column)
-        told = sorted(audit.twins, key=lambda twin: (not twin.across_split, twin.patients != "two"))
+        told = urgent(audit.twins)
         for twin in told[:N_PAIRS]:
             first, second = (f"{names[store]}/{record}" for store, record in zip(twin.stores, twin.records))
             across = "on two sides of a split" if twin.across_split else ""

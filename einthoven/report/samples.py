@@ -5,16 +5,18 @@ Nothing on the page runs: a browser's own search finds a code, the list of conte
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from einthoven.leads import TWELVE
+from einthoven.report.corpora import Corpus, corpora, is_known, n_different
+from einthoven.report.inside import counted, store_lines
+from einthoven.report.labels import bearers, bearers_by_part, names_of_labels, systems_of_codes
 from einthoven.report.page import facts, page, picture, table, text, tiles
 from einthoven.report.prediction import record_facts, tracing
-from einthoven.report.table import names_of_labels, store_lines
+from einthoven.report.table import number_of
 from einthoven.store.layout import SPLITS
 from einthoven.store.read import Store
 
@@ -42,20 +44,27 @@ def samples_html(
     """
     among = np.arange(len(store)) if rows is None else np.asarray(rows)
     chosen = choose(store, among, n_records, seed)
-    about = [[text(what), text(value)] for what, value in store_lines(store, 0)]
+    names, several = names_of_labels(store), corpora(store)
+    about: list[list[str]] = []
+    for what, value in store_lines(store, 0):
+        if what:
+            about.append([text(what), text(value)])
+        else:
+            about[-1][1] += f"<br/>{text(value)}"
     body = [
         tiles(headline(store)),
         "<h2>What is inside</h2>",
         table(["", ""], about),
-        *([f"<h2>The {N_LABELS} most frequent labels</h2>", label_table(store)] if any(store.column("label_system")) else []),
+        *([corpora_table(several)] if len(several) > 1 else []),
+        *label_part(store, names),
         "<h2>How it is spread</h2>",
-        picture(spread(store), "age by sex, length, amplitude and recordings of each label"),
+        picture(spread(store, names), "age by sex, length, amplitude and recordings of each label"),
         f"<h2>{len(chosen)} of {len(among):,} recordings</h2>",
         "<p>Drawn so that each frequent label and each source comes in; the same seed draws the same.</p>",
-        contents(store, chosen),
+        contents(store, chosen, names),
     ]
     for done, row in enumerate(chosen, start=1):
-        body.append(recording(store, row))
+        body.append(recording(store, row, names))
         if progress is not None:
             progress(done, len(chosen))
     return page(store.path.name, "\n".join(body), lead=str(store.facts["source"]["name"]), brand="Einthoven · store")
@@ -81,29 +90,35 @@ def choose(store: Store, among: np.ndarray, n_records: int, seed: int) -> list[i
     return sorted(chosen[:n_records])
 
 
-def bearers(which: np.ndarray, sets: Sequence[Mapping[str, float] | None]) -> Counter[str]:
-    """Code -> number of recordings that have it, from what ``Store.label_sets`` gives."""
-    counts: Counter[str] = Counter()
-    for labels, n in zip(sets, np.bincount(which, minlength=len(sets)).tolist()):
-        counts.update({code: n for code, value in (labels or {}).items() if value == 1.0})
-    return counts
-
-
 def headline(store: Store) -> dict[str, str]:
     hours = float(store.column("n_samples").sum()) / store.fs / 3600
-    known = [name is not None for name in store.column("patient")]
+    known = is_known(store, "patient")
     numbers = {"recordings": f"{len(store):,}", "hours": f"{hours:,.1f}", "Hz": f"{store.fs:g}"}
-    if any(known):
-        numbers["patients"] = f"{len(np.unique(store.patient_number[np.array(known)])):,}"
+    if known.any():
+        numbers["patients"] = f"{n_different(store.patient_number[known]):,}"
     if rejected := store.facts["counts"].get("rejected"):
         numbers["set aside, with reasons"] = f"{rejected:,}"
     return numbers
 
 
-def contents(store: Store, rows: Sequence[int]) -> str:
+def corpora_table(rows: Sequence[Corpus]) -> str:
+    """A row for each corpus, and below it one for each of its data sets."""
+    lines = [
+        [
+            f"&emsp;{text(row.name)}" if row.is_part else f"<strong>{text(row.name)}</strong>",
+            *map(number_of, (row.n_records, row.n_patients, row.hours, row.n_labelled, *row.splits)),
+            text(counted(row.rates, "{:g} Hz")),
+        ]
+        for row in rows
+    ]
+    heads = ["corpus", "recordings", "patients", "hours", "labelled", *SPLITS, "recorded at"]
+    return table(heads, lines, numbers=range(1, len(heads) - 1))
+
+
+def contents(store: Store, rows: Sequence[int], names: Mapping[str, str]) -> str:
     columns = {name: store.column(name) for name in ("record", "source", "patient", "age", "sex", "split")}
     which, sets = store.label_sets()
-    names, lines = names_of_labels(store), []
+    lines = []
     for row in rows:
         labels = sets[which[row]]
         age = columns["age"][row]
@@ -119,24 +134,32 @@ def contents(store: Store, rows: Sequence[int]) -> str:
     return table(["record", "source", "patient", "age", "sex", "split", "labels"], lines, numbers=(3,))
 
 
-def label_table(store: Store) -> str:
-    """The most frequent labels, with their recordings in each part of the split."""
+def label_part(store: Store, names: Mapping[str, str]) -> list[str]:
+    """The most frequent labels, with their recordings in each part of the split; nothing where there are none."""
     which, sets = store.label_sets()
-    split = store.column("split")
-    counts, names = bearers(which, sets), names_of_labels(store)
-    by_part = {part: bearers(which[split == part], sets) for part in SPLITS}
+    counts = bearers(which, sets)
+    if not counts:
+        return []
+    said, by_part = systems_of_codes(store, which, sets), bearers_by_part(store, which, sets)
     rows = [
-        [text(code), text(names.get(code, "")), f"{n:,}", *(f"{by_part[part][code]:,}" for part in SPLITS)]
+        [
+            text(", ".join(sorted(said[code]))),
+            text(code),
+            text(names.get(code, "")),
+            f"{n:,}",
+            *(f"{by_part[part][code]:,}" for part in SPLITS),
+        ]
         for code, n in counts.most_common(N_LABELS)
     ]
-    return table(["code", "", "recordings", *SPLITS], rows, numbers=(2, 3, 4, 5))
+    heading = f"<h2>Labels{f': the {N_LABELS} most frequent of {len(counts):,}' if len(counts) > N_LABELS else ''}</h2>"
+    return [heading, table(["vocabulary", "code", "meaning", "recordings", *SPLITS], rows, numbers=(3, 4, 5, 6))]
 
 
 def whole(word: str) -> str:
     return f'<span class="whole">{text(word)}</span>'
 
 
-def recording(store: Store, row: int) -> str:
+def recording(store: Store, row: int, names: Mapping[str, str]) -> str:
     """One recording: what the store knows of it, and its tracing."""
     record = store.record(row)
     remarks = {
@@ -145,10 +168,8 @@ def recording(store: Store, row: int) -> str:
         "derived from I and II": store.column("derived")[row],
         "left out for gaps": store.column("interrupted")[row],
     }
-    said, names = {1.0: "", 0.0: " (absent)"}, names_of_labels(store)
-    labels = [
-        f"{f'{code} {names.get(code, str())}'.strip()}{said.get(value, ' (uncertain)')}" for code, value in (record.labels or {}).items()
-    ]
+    said = {1.0: "", 0.0: " (absent)"}
+    labels = [f"{code} {names.get(code, '')}".strip() + said.get(value, " (uncertain)") for code, value in (record.labels or {}).items()]
     known: dict[str, Any] = {**record_facts(record), "Labels": ", ".join(labels), **remarks}
     known["Source"] = f"{store.column('source')[row]}, {store.column('path')[row]}"
     return (
@@ -157,7 +178,7 @@ def recording(store: Store, row: int) -> str:
     )
 
 
-def spread(store: Store) -> Figure:
+def spread(store: Store, names: Mapping[str, str]) -> Figure:
     """Four histograms: age by sex, length, SD of each of the twelve leads, and the most frequent labels."""
     from matplotlib.figure import Figure
 
@@ -183,7 +204,7 @@ def spread(store: Store) -> Figure:
         amplitudes.set_xticks(at, list(spreads), fontsize=8)
         amplitudes.set_ylim(bottom=0)
     amplitudes.set(ylabel="SD (mV): median and quartiles", title="amplitude")
-    counts, names = bearers(*store.label_sets()), names_of_labels(store)
+    counts = bearers(*store.label_sets())
     common = counts.most_common(15)[::-1]
     labels.barh([f"{code} {names.get(code, '')}".strip()[:44] for code, _ in common], [n for _, n in common])
     labels.tick_params(axis="y", labelsize=8)

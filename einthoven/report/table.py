@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from einthoven.plot.caption import one_line
+from einthoven.report.corpora import Corpus, corpora
+from einthoven.report.inside import store_lines
 from einthoven.report.page import as_float, figure_of, interval
 from einthoven.report.prediction import in_order
+from einthoven.store.layout import SPLITS
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
     from einthoven.store.read import Store
@@ -136,17 +137,22 @@ def evaluation_table(evaluation: Judged, *, title: str = "", n_classes: int | No
     return table
 
 
+def titled(answer: Mapping[str, Any]) -> str:
+    """The file of an answer and, of a file that holds many, the recording."""
+    return f"{answer.get('file', '')}" + (f" · {answer['which']}" if "which" in answer else "")
+
+
 def prediction_table(answer: Mapping[str, Any], *, n_findings: int = 12) -> Table:
     """A ``rich`` table of one answer: what is found first, then the most probable of the rest; or why there is no answer.
 
-    answer : ``file``, and ``findings`` (mappings with ``name``, ``probability``, ``threshold``, ``positive``) or ``reason``; ``notes`` or ``steps``
+    answer : ``file`` (and ``which``, of many), and ``findings`` (mappings with ``name``, ``probability``, ``threshold``, ``positive``) or ``reason``; ``notes`` or ``steps``
     """
     from rich.table import Table
     from rich.text import Text
 
     steps = answer.get("notes") or answer.get("steps") or ()
     table = Table(
-        title=Text(one_line(answer.get("file", ""), 76), style="bold"), title_justify="left", header_style="dim", box=None, pad_edge=False
+        title=Text(one_line(titled(answer), 76), style="bold"), title_justify="left", header_style="dim", box=None, pad_edge=False
     )
     table.caption = Text("; ".join(one_line(step, 120) for step in steps), style="dim") if steps else None
     table.caption_justify = "left"
@@ -169,68 +175,39 @@ def prediction_table(answer: Mapping[str, Any], *, n_findings: int = 12) -> Tabl
     return table
 
 
-def store_table(store: Store, *, n_labels: int = 15) -> Table:
-    """A ``rich`` table of what a store holds: recordings, patients, hours, leads, splits, the most frequent labels, and what was set aside."""
+def store_table(store: Store, *, n_labels: int = 15) -> Group:
+    """What a store holds, as ``rich`` tables: ``inside.store_lines``, and where it has several corpora or data sets, a row for each."""
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(one_line(store.path, 76), style="bold"), title_justify="left", show_header=False, box=None, pad_edge=False)
+    table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column("what", style="dim", no_wrap=True)
     table.add_column("value", overflow="fold")
     for name, value in store_lines(store, n_labels):
         table.add_row(name, Text(value))
+    title = Text(one_line(store.remote.url if store.remote else store.path, 76), style="bold")
+    rows = corpora(store)
+    return Group(title, table, "", corpora_table(rows)) if len(rows) > 1 else Group(title, table)
+
+
+def corpora_table(rows: Sequence[Corpus]) -> Table:
+    """A ``rich`` table that fits 80 columns, a line for each corpus and below it one for each of its data sets."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(header_style="dim", box=None, pad_edge=False)
+    table.add_column("corpus", no_wrap=True)
+    for head in ("recordings", "patients", "hours", *SPLITS):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("Hz", overflow="fold")
+    for row in rows:
+        numbers = [row.n_records, row.n_patients, row.hours, *row.splits]
+        rates = ", ".join(f"{rate:g}" for rate in sorted(row.rates))
+        table.add_row(Text(f"{'  ' if row.is_part else ''}{one_line(row.name, 24)}"), *map(number_of, numbers), rates)
     return table
 
 
-def names_of_labels(store: Store) -> dict[str, str]:
-    """What the codes of a store mean, as far as their own vocabularies say; nothing for one that two vocabularies of the store spell alike."""
-    from einthoven.sources.vocabulary import SCP, SNOMED, scp_names, snomed_names
-
-    known = {SNOMED: snomed_names(), SCP: scp_names()}
-    which, sets = store.label_sets()
-    system, of_row = np.unique(store.column("label_system").astype(str), return_inverse=True)
-    said: dict[str, set[str]] = {}
-    for pair in np.unique(which * len(system) + of_row).tolist():
-        for code in sets[pair // len(system)] or {}:
-            said.setdefault(code, set()).add(str(system[pair % len(system)]))
-    own = {code: next(iter(systems)) for code, systems in said.items() if len(systems) == 1}
-    return {code: known[system][code] for code, system in own.items() if code in known.get(system, {})}
-
-
-def store_lines(store: Store, n_labels: int) -> list[tuple[str, str]]:
-    """(what, value) of a store, in the order in which a person asks."""
-    hours = float((store.column("n_samples") / store.fs).sum()) / 3600
-    patients = {(source, patient) for source, patient in zip(store.column("source"), store.column("patient")) if patient is not None}
-    unknown = sum(patient is None for patient in store.column("patient"))
-    lines = [
-        ("source", ", ".join(f"{name} ({count:,})" for name, count in Counter(store.column("source")).most_common(10))),
-        ("recordings", f"{len(store):,}"),
-        ("patients", f"{len(patients):,}" + (f"; of {unknown:,} recordings the patient is not known" if unknown else "")),
-        ("hours", f"{hours:,.1f} at {store.fs:g} Hz"),
-    ]
-    lines += [("leads", f"{leads}  ({count:,})") for leads, count in Counter(store.column("leads")).most_common(4)]
-    splits = Counter(store.column("split"))
-    lines.append(("split", ", ".join(f"{name} {splits[name]:,}" for name in ("train", "valid", "test") if name in splits) or "none yet"))
-    labels = store.labels()
-    unlabelled = sum(one is None for one in labels)
-    counts = Counter(code for one in labels if one for code, value in one.items() if value == 1.0)
-    systems = ", ".join(sorted({name for name in store.column("label_system") if name}))
-    lines.append(
-        (
-            "labels",
-            f"{len(counts):,} codes{f' of {systems}' if systems else ''}"
-            + (f"; {unlabelled:,} recordings unlabelled" if unlabelled else ""),
-        )
-    )
-    names = names_of_labels(store)
-    lines += [("", f"{count:>7,}  {code}  {names.get(code, '')}".rstrip()) for code, count in counts.most_common(n_labels)]
-    for name, words in (
-        ("flat", "with a flat lead"),
-        ("clipped", "with a clipped lead"),
-        ("interrupted", "with a lead left out for its gaps"),
-    ):
-        if affected := sum(bool(value) for value in store.column(name)):
-            lines.append((words, f"{affected:,}"))
-    if rejected := store.facts["counts"].get("rejected"):
-        lines.append(("rejected", f"{rejected:,}, each with its reason in rejected.csv"))
-    return lines
+def number_of(value: float | None) -> str:
+    """12,345 or 1,234.5; an en dash for what is not known."""
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"

@@ -110,6 +110,6 @@ def _chest(together: np.ndarray, rows: dict[str, int]) -> Suspected | None:
     moved = tuple(CHEST[i] for i in range(6) if orders[best, i] != i)
     what = "V1 to V6 stand in reverse" if len(moved) == 6 else f"{moved[0]} and {moved[1]} are interchanged"
     return moved, (
-        f"the chest leads change from one to the next less smoothly than if {what} (1 - correlation, summed from V1 to V6 and I: {way[0]:.2f} as stored, "
-        f"{way[best]:.2f} so)"
+        f"the chest leads change from one to the next less smoothly than if {what}: how unlike neighbours are (1 - correlation, summed along V1 to V6 and "
+        f"on to I) is {way[0]:.2f} as stored, and would be {way[best]:.2f}"
     )

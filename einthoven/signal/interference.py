@@ -24,7 +24,6 @@ WAVES = (1.0, 30.0)
 LINE = 6.0
 """A line stands out when the hertz around it hold this many times the power of the median hertz within ± 5 Hz, in the middle lead."""
 
-
 LEAST = 0.001
 """mV RMS that a line has at least, in the middle lead."""
 

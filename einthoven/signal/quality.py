@@ -32,6 +32,7 @@ class Quality:
     limb_residual : largest root mean square by which III, aVR, aVL or aVF breaks its law; None without I and II
     amplitude     : standard deviation of the middle lead among those that are neither missing nor flat
     problem       : why the recording cannot be used; None when it can
+    problem_kind  : ``rate``, ``short``, ``flat`` (nothing recorded, or nothing that moves) or ``amplitude``; None where there is no problem
     """
 
     missing_leads: tuple[str, ...]
@@ -41,6 +42,7 @@ class Quality:
     limb_residual: float | None
     amplitude: float
     problem: str | None
+    problem_kind: str | None
 
 
 def check(signal: np.ndarray, fs: float, leads: Sequence[str], *, min_seconds: float = 1.0) -> Quality:
@@ -58,6 +60,7 @@ def check(signal: np.ndarray, fs: float, leads: Sequence[str], *, min_seconds: f
     clipped = np.array([bool(row) and _is_clipped(line[ok]) for row, line, ok in zip(live, signal, finite)], dtype=bool)
     residual = limb_law_residual(signal, leads) if live.any() else {}
     amplitude = float(np.median(sd[live])) if live.any() else 0.0
+    kind, problem = _problem(signal.shape[1], fs, missing, flat, amplitude, min_seconds)
     return Quality(
         missing_leads=_names(leads, missing),
         flat_leads=_names(leads, flat),
@@ -65,7 +68,8 @@ def check(signal: np.ndarray, fs: float, leads: Sequence[str], *, min_seconds: f
         nan_share=float(1 - finite.mean()) if finite.size else 1.0,
         limb_residual=max(residual.values()) if residual else None,
         amplitude=amplitude,
-        problem=_problem(signal.shape[1], fs, missing, flat, amplitude, min_seconds),
+        problem=problem,
+        problem_kind=kind,
     )
 
 
@@ -84,15 +88,19 @@ def _is_clipped(line: np.ndarray) -> bool:
     return False
 
 
-def _problem(n_samples: int, fs: float, missing: np.ndarray, flat: np.ndarray, amplitude: float, min_seconds: float) -> str | None:
+def _problem(
+    n_samples: int, fs: float, missing: np.ndarray, flat: np.ndarray, amplitude: float, min_seconds: float
+) -> tuple[str, str] | tuple[None, None]:
+    """Its kind and a sentence."""
     if not MIN_FS <= fs <= MAX_FS:
-        return f"sampled at {fs:g} Hz; an ECG has {MIN_FS:g} to {MAX_FS:g} Hz"
+        return "rate", f"sampled at {fs:g} Hz; an ECG has {MIN_FS:g} to {MAX_FS:g} Hz"
     if n_samples < min_seconds * fs:
-        return f"{n_samples / fs:.3g} s long; at least {min_seconds:g} s are needed"
+        return "short", f"{n_samples / fs:.3g} s long; at least {min_seconds:g} s are needed"
     if missing.all():
-        return "no lead has a recorded sample (all NaN)"
+        return "flat", "no lead has a recorded sample (all NaN)"
     if (missing | flat).all():
-        return f"all {np.count_nonzero(flat)} recorded leads are flat"
+        return "flat", f"all {np.count_nonzero(flat)} recorded leads are flat"
     if not MIN_SD <= amplitude <= MAX_SD:
-        return f"implausible amplitude: the middle lead has a standard deviation of {amplitude:.3g} mV ({MIN_SD:g} to {MAX_SD:g} expected); is the gain right?"
-    return None
+        words = f"the middle lead has a standard deviation of {amplitude:.3g} mV ({MIN_SD:g} to {MAX_SD:g} expected); is the gain right?"
+        return "amplitude", f"implausible amplitude: {words}"
+    return None, None

@@ -33,6 +33,22 @@ FAST_AND_NARROW, SLOW_AND_WIDE = (110.0, 0.055), (45.0, 0.15)
 NOISE, SNR, MAINS, WANDER = 40.0, 20.0, 20.0, 800.0
 """µV, dB, µV, µV: a lead beyond one of these is noisy. Of 714 real recordings 47 have such a lead."""
 
+N_SEEN = 693
+MARKED = {
+    "amplitude": 4,
+    "rate": 0,
+    "line": 1,
+    "limb": 1,
+    "electrodes": 6,
+    "chest": 4,
+    "flat": 4,
+    "clipped": 0,
+    "noise": 13,
+    "mains": 5,
+    "baseline": 34,
+}
+"""How many of 693 real recordings of twelve leads (PTB-XL, CinC 2021 and CODE-15 %, as they are published) carry each kind of doubt. Hardly any of them
+is known to be wrong: as large a share is to be expected of any corpus, however sound."""
 
 ABSURD = 1e9
 """mV beyond which a number is no amplitude in any unit, and its square no float32: nothing is measured."""
@@ -109,31 +125,33 @@ def _bridged(line: np.ndarray) -> np.ndarray:
 
 def _leads(look: Look) -> list[Suspicion]:
     quality, found = look.quality, []
-    if quality.problem and "amplitude" not in quality.problem:
-        kind = "short" if " s long" in quality.problem else "rate" if " Hz" in quality.problem else "flat"
-        found.append(Suspicion(kind, (), quality.problem, "refuse"))
+    if quality.problem and quality.problem_kind and quality.problem_kind != "amplitude":
+        found.append(Suspicion(quality.problem_kind, (), quality.problem, "refuse"))
     if set(LIMB[:2]) & set(look.leads) and len(set(TWELVE) & set(look.leads)) >= 3:
         missing = tuple(name for name in INDEPENDENT if name not in look.leads)
         if missing:
             found.append(Suspicion("missing", missing, f"{', '.join(missing)} of the eight independent leads not recorded", "warn"))
-    if quality.flat_leads and (quality.problem is None or "flat" not in quality.problem):
-        found.append(Suspicion("flat", quality.flat_leads, f"{', '.join(quality.flat_leads)} never change: the electrode was off", "warn"))
+    if quality.flat_leads and quality.problem_kind != "flat":
+        found.append(
+            Suspicion("flat", quality.flat_leads, f"{', '.join(quality.flat_leads)}: one value throughout; the electrode was off", "warn")
+        )
     if quality.clipped_leads:
-        words = f"{', '.join(quality.clipped_leads)} stand at their highest or lowest value for 2 % of the time and more: the amplifier was overdriven"
+        words = (
+            f"{', '.join(quality.clipped_leads)}: at the highest or lowest value for 2 % of the time and more; the amplifier was overdriven"
+        )
         found.append(Suspicion("clipped", quality.clipped_leads, words, "warn"))
     return found
 
 
 def _amplitude(look: Look) -> list[Suspicion]:
     if not look.measurable:
-        problem = look.quality.problem
-        return [Suspicion("amplitude", (), problem, "refuse")] if problem and "amplitude" in problem else []
+        return _impossible(look)
     whole = look.signal[look.live, : round(10 * look.fs)]
     if look.quality.amplitude > 2 and bool((whole == np.rint(whole)).all()):
         words = f"every value is a whole number (SD of the middle lead {look.quality.amplitude:.4g}): converter counts or µV, not mV; look for the gain"
         return [Suspicion("counts", (), words, "refuse" if look.quality.problem else "warn")]
-    if look.quality.problem and "amplitude" in look.quality.problem:
-        return [Suspicion("amplitude", (), look.quality.problem, "refuse")]
+    if impossible := _impossible(look):
+        return impossible
     if look.interference is None:
         return []
     size = float(np.sqrt(np.median(np.diag(look.interference.together)[look.live])))
@@ -146,6 +164,11 @@ def _amplitude(look: Look) -> list[Suspicion]:
         + f" by a factor of about {max(factor, 1 / factor):.2g}; is the gain right?"
     )
     return [Suspicion("amplitude", (), words, "warn")]
+
+
+def _impossible(look: Look) -> list[Suspicion]:
+    quality = look.quality
+    return [Suspicion("amplitude", (), quality.problem, "refuse")] if quality.problem and quality.problem_kind == "amplitude" else []
 
 
 def _rate(look: Look) -> list[Suspicion]:
@@ -178,7 +201,7 @@ def _order(look: Look) -> list[Suspicion]:
 
 def _noise(look: Look) -> list[Suspicion]:
     seen = look.interference
-    if seen is None or (look.quality.problem and "amplitude" in look.quality.problem):
+    if seen is None or look.quality.problem_kind == "amplitude":
         return []
     found = []
     for kind, beyond, value, words in (

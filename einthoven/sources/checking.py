@@ -6,10 +6,9 @@ the columns or the layout of a release differ, its source refuses it.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MANY = 5
+_SIMULATED, _SETTINGS = "synthetic", "simulate.json"
+"""The set that ``einthoven simulate`` writes, and the file that it leaves beside ``training/`` in the layout of the Challenge 2021."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def differences(module: ModuleType | Any, found: Found) -> list[str]:
 
 
 def version(module: ModuleType | Any, root: Path | str) -> str | None:
-    """The release of a corpus that lies in a folder, as its source can tell (``module.version``), else as the folder's name does; None where neither can."""
+    """The release of a corpus that lies in a folder, as its source can tell (``module.version``), else as the folder's name does; None
+    where neither can."""
     root = Path(root).expanduser().absolute()
     own = getattr(module, "version", None)
     return (own(root) if callable(own) else None) or version_in_name(root)
@@ -75,28 +77,70 @@ def check_store(store: Path | str, module: ModuleType | Any, part: int = -1) -> 
     """``differences`` for a corpus in a finished store, from its table and facts alone: the corpus is not walked again.
 
     module : the source that the corpus was read with
-    part   : which of the store's corpora, in the order in which they were added; by default the last
+    part   : which of the store's parts, in the order in which they were added; by default the last. A corpus that has grown is several parts,
+             and any of them stands for the whole corpus
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from einthoven.store.layout import parts_of, read_facts
+    from einthoven.store.corpora import parts, parts_of_corpus
+    from einthoven.store.layout import read_facts
+    from einthoven.store.rejections import lines_in
 
     store = Path(store)
-    corpora = parts_of(read_facts(store))
-    before = corpora[: range(len(corpora))[part]]
-    first, n_before = (sum(one["counts"][kind] for one in before) for kind in ("records", "rejected"))
-    one = corpora[part]
+    facts = read_facts(store)
+    one = parts(facts)[part]
+    own = parts_of_corpus(facts, one.recipe)
     columns = ["patient", "source_fs", "path", *(["meta"] if hasattr(module, "DATASETS") else [])]
-    table = pq.read_table(store / "records.parquet", columns=columns).slice(first, one["counts"]["records"])
-    with open(store / "rejected.csv", encoding="utf-8", newline="") as file:
-        rejected = [row["file"] for row in csv.DictReader(file)][n_before : n_before + one["counts"]["rejected"]]
+    table = pq.read_table(store / "records.parquet", columns=columns)
+    table = pa.concat_tables(table.slice(each.rows.start, len(each.rows)) for each in own)
+    rejected = [file for file, _, _ in lines_in(store, *(each.lines for each in own))]
     # The options may hold "subset": sets that were left aside on purpose are not missed.
-    asked = (one["recipe"].get("options") or {}).get("subset") or ()
-    return differences(module, found_in(table, rejected, asked=asked, version=version(module, one["recipe"]["root"])))
+    asked = (one.recipe.get("options") or {}).get("subset") or ()
+    root = Path(one.recipe["root"])
+    found = found_in(table, rejected, asked=asked, version=version(module, root), folders=_folders_of_parts(module))
+    if _is_simulated(root):
+        found = _without(found, _SIMULATED)
+        if not found.listed:
+            return []
+    return differences(module, found) + _missing(module, root)
 
 
-def found_in(table: pa.Table, rejected: Iterable[str], *, asked: Collection[str] = (), version: str | None = None) -> Found:
-    """What the rows of a store say (columns ``patient``, ``source_fs``, ``path`` and, for parts, ``meta``), and the files that were rejected."""
+def _missing(module: ModuleType | Any, root: Path) -> list[str]:
+    """What the folder lacks that no count tells by name, where the source can say it (``module.missing``)."""
+    own = getattr(module, "missing", None)
+    lost = own(root) if callable(own) and root.is_dir() else []
+    more = f" and {len(lost) - _MANY} more" if len(lost) > _MANY else ""
+    return [f"not here of its parts: {', '.join(lost[:_MANY])}{more}"] if lost else []
+
+
+def _is_simulated(root: Path) -> bool:
+    """Whether a folder, or the one that it is ``training/`` or ``training/synthetic/`` of, has our simulation in it: nobody published that."""
+    return any((place / _SETTINGS).is_file() and (place / "training" / _SIMULATED).is_dir() for place in (root, *root.parents[:2]))
+
+
+def _without(found: Found, part: str) -> Found:
+    records, rejected = ({name: n for name, n in counted.items() if name != part} for counted in (found.records, found.rejected))
+    return replace(found, records=records, rejected=rejected, rates={key: n for key, n in found.rates.items() if key[0] != part})
+
+
+def _folders_of_parts(module: ModuleType | Any) -> dict[str, str]:
+    """Name of a folder, in small letters -> the part that it holds."""
+    return getattr(module, "FOLDERS", None) or {name.lower(): name for name in getattr(module, "DATASETS", {})}
+
+
+def found_in(
+    table: pa.Table,
+    rejected: Iterable[str],
+    *,
+    asked: Collection[str] = (),
+    version: str | None = None,
+    folders: Mapping[str, str] | None = None,
+) -> Found:
+    """What the rows of a store say (columns ``patient``, ``source_fs``, ``path`` and, for parts, ``meta``), and the files that were rejected.
+
+    folders : name of a folder, in small letters -> the part that it holds, for those of which nothing was stored
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -116,13 +160,17 @@ def found_in(table: pa.Table, rejected: Iterable[str], *, asked: Collection[str]
         if dataset is not None:
             for above in (folder, *folder.parents):
                 below[above].add(dataset)
-    lost = Counter(_part_of(path, below) for path in files)
+    lost = Counter(_part_of(path, below, folders or {}) for path in files)
     return Found(Counter(datasets), lost, n_patients, Counter(zip(datasets, table["source_fs"].to_pylist())), asked, version)
 
 
-def _part_of(path: PurePosixPath, below: Mapping[PurePosixPath, set[str]]) -> str | None:
-    known = next((below[folder] for folder in path.parents if folder in below), set())
-    return next(iter(known)) if len(known) == 1 else None
+def _part_of(path: PurePosixPath, below: Mapping[PurePosixPath, set[str]], folders: Mapping[str, str]) -> str | None:
+    for folder in path.parents:
+        if folder.name.lower() in folders:
+            return folders[folder.name.lower()]
+        if folder in below:
+            return next(iter(below[folder])) if len(below[folder]) == 1 else None
+    return None
 
 
 # --------------------------------------------------------------------------------------------------------------- sentences

@@ -16,9 +16,11 @@ from pathlib import Path
 from einthoven.errors import EinthovenError
 from einthoven.sources import physionet2021
 from einthoven.sources.facts import Facts, RecordRef
+from einthoven.sources.physionet2021 import keep_ids
 from einthoven.sources.reading import read
+from einthoven.sources.vocabulary import SNOMED
 
-__all__ = ["DATASETS", "FACTS", "FOLDERS", "read", "records"]
+__all__ = ["DATASETS", "FACTS", "FOLDERS", "keep_ids", "read", "records"]
 
 _OF_2020 = ("cpsc_2018", "cpsc_2018_extra", "georgia", "ptb", "ptb-xl", "st_petersburg_incart")
 DATASETS: dict[str, Facts] = {name: physionet2021.DATASETS[name] for name in _OF_2020}
@@ -34,9 +36,10 @@ FACTS = Facts(
     ),
     url="https://physionet.org/content/challenge-2020/1.0.2/",
     records=43_101,
-    label_system="SNOMED CT",
+    label_system=SNOMED,
 )
 
+LAYOUT = "a folder of sets as their archives or the release call them (Training_WFDB/, cpsc_2018/g1/, …) with *.hea, or one such set"
 FOLDERS: dict[str, str] = {
     **{name: name for name in DATASETS},
     **{"training_wfdb": "cpsc_2018", "icbeb2018": "cpsc_2018"},

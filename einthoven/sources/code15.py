@@ -15,7 +15,6 @@ the first exam of a person only.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 from collections import OrderedDict
@@ -38,7 +37,7 @@ from einthoven.sources.vocabulary import CODE
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["CODES", "FACTS", "read", "records", "tables"]
+__all__ = ["CODES", "FACTS", "missing", "read", "records", "tables"]
 
 FACTS = Facts(
     name="CODE-15%",
@@ -69,7 +68,7 @@ def records(root: Path | str) -> Iterator[RecordRef]:
     """Every exam of the parts that are there, part by part in their order, so that a disk reads forwards.
 
     An exam without a row in the table, and a row whose exam is not in its part, are given with their problem; rows of parts that are not
-    there are left out. Raises EinthovenError where the table or every part is missing, the table lacks a column, or h5py is not installed.
+    there are left out. Raises EinthovenError where the table or every part is missing, or the table lacks a column.
     """
     root = existing_root(root, LAYOUT)
     if not (root / TABLE).is_file():
@@ -78,8 +77,7 @@ def records(root: Path | str) -> Iterator[RecordRef]:
     if not parts:
         zipped = " (they are zipped: unpack them)" if any(root.glob("exams_part*.zip")) else ""
         raise EinthovenError(f"{root}: no exams_part*.hdf5 is in it{zipped}; expected {LAYOUT}.")
-    _need_h5py(root)
-    with IndexedTable(root / TABLE, "exam_id", _COLUMNS) as table:
+    with IndexedTable(root / TABLE, "exam_id", _COLUMNS, f"the table of {FACTS.name}") as table:
         there: dict[str, np.ndarray] = {}
         for name, path in parts.items():
             try:
@@ -111,10 +109,14 @@ def tables(root: Path) -> list[Path]:
     return [root / TABLE] if (root / TABLE).is_file() else []
 
 
+def missing(root: Path) -> list[str]:
+    """The parts that the release has and the folder has not."""
+    return [name for name in (f"exams_part{part}.hdf5" for part in range(N_PARTS)) if not (root / name).is_file()]
+
+
 def read(ref: RecordRef) -> Record:
     """An exam without its padding; its row alone is read. Raises FormatError where the part cannot be read or does not hold it."""
     refuse_problem(ref)
-    _need_h5py(ref.path)
     place = ref.meta.get("hdf_ind")
     try:
         file = _opened(ref.path)
@@ -136,11 +138,6 @@ def read(ref: RecordRef) -> Record:
 def _number(path: Path) -> tuple[int, str]:
     match = re.search(r"(\d+)$", path.stem)
     return (int(match[1]) if match else -1, path.name)
-
-
-def _need_h5py(path: Path) -> None:
-    if importlib.util.find_spec("h5py") is None:
-        raise EinthovenError(f"{path}: is HDF5; expected the package h5py to read it: pip install h5py.")
 
 
 def _exam_ids(path: Path) -> np.ndarray:

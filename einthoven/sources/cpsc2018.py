@@ -8,13 +8,14 @@ recordings, "normal" as sinus rhythm, so that a model may be tested on either fo
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 from einthoven.errors import EinthovenError
+from einthoven.sources.csv_table import read_csv
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.sources.reading import existing_root, files, read
+from einthoven.sources.vocabulary import SNOMED
 
 __all__ = ["CODES", "FACTS", "read", "records", "tables"]
 
@@ -27,7 +28,7 @@ FACTS = Facts(
     url="http://2018.icbeb.org/Challenge.html",
     records=6_877,
     fs=500.0,
-    label_system="SNOMED CT",
+    label_system=SNOMED,
 )
 
 CODES = {
@@ -41,8 +42,8 @@ CODES = {
     "8": "429622005",
     "9": "164931005",
 }
-"""Number of a class -> its SNOMED CT code: normal, atrial fibrillation, first-degree AV block, left and right bundle branch block, premature atrial and ventricular
-contraction, ST depression, ST elevation."""
+"""Number of a class -> its SNOMED CT code: normal, atrial fibrillation, first-degree AV block, left and right bundle branch block, premature
+atrial and ventricular contraction, ST depression, ST elevation."""
 
 TABLE = "REFERENCE.csv"
 LAYOUT = f"the folder with {TABLE} and the recordings A0001.mat, …, in it or below"
@@ -61,23 +62,19 @@ def records(root: Path | str) -> Iterator[RecordRef]:
         raise EinthovenError(f"{root}: {TABLE} is not in it; expected {LAYOUT}.")
     on_disk = {path.stem: path for path in files(root) if path.suffix == ".mat"}
     named = set()
-    with open(table, encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        if missing := [name for name in ("Recording", *_LABELS) if name not in (rows.fieldnames or ())]:
-            raise EinthovenError(f"{table}: lacks the column {', '.join(missing)}; expected the challenge's table of labels.")
-        for line, row in enumerate(rows, start=2):
-            name, classes = row["Recording"].strip(), [value.strip() for column in _LABELS if (value := row[column] or "").strip()]
-            if wrong := [value for value in classes if value not in CODES]:
-                raise EinthovenError(f"{table}, line {line}: expected classes from 1 to 9; got {', '.join(wrong)}.")
-            labels = {CODES[value]: 1.0 for value in classes}
-            named.add(name)
-            yield RecordRef(
-                on_disk.get(name, root / f"{name}.mat"),
-                name,
-                labels=labels or None,
-                label_system="SNOMED CT" if labels else None,
-                problem=None if name in on_disk else f"{TABLE}, line {line}: its file {name}.mat is not there.",
-            )
+    for line, row in read_csv(table, ("Recording", *_LABELS), "the challenge's table of labels"):
+        name, classes = row["Recording"].strip(), [value for column in _LABELS if (value := row[column].strip())]
+        if wrong := [value for value in classes if value not in CODES]:
+            raise EinthovenError(f"{table}, line {line}: expected classes from 1 to 9; got {', '.join(wrong)}.")
+        labels = {CODES[value]: 1.0 for value in classes}
+        named.add(name)
+        yield RecordRef(
+            on_disk.get(name, root / f"{name}.mat"),
+            name,
+            labels=labels or None,
+            label_system=SNOMED if labels else None,
+            problem=None if name in on_disk else f"{TABLE}, line {line}: its file {name}.mat is not there.",
+        )
     for name in sorted(on_disk.keys() - named):
         yield RecordRef(on_disk[name], name, problem=f"{TABLE} has no row for this file.")
 

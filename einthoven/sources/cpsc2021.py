@@ -14,7 +14,7 @@ from pathlib import Path
 
 from einthoven.errors import EinthovenError
 from einthoven.sources.facts import Facts, RecordRef
-from einthoven.sources.reading import existing_root, files, parse, read, ref_from_header
+from einthoven.sources.reading import existing_root, headers_in, listed, read
 
 __all__ = ["CLASSES", "FACTS", "read", "records"]
 
@@ -45,15 +45,11 @@ def records(root: Path | str) -> Iterator[RecordRef]:
     A header that cannot be read, or whose signal is not there, is given with its problem.
     """
     root = existing_root(root, LAYOUT)
-    found = [(match, path) for path in files(root) if path.suffix == ".hea" and (match := _NAME.fullmatch(path.stem))]
+    found = [(match, path) for path in headers_in(root, LAYOUT) if (match := _NAME.fullmatch(path.stem))]
     if not found:
-        raise EinthovenError(f"{root}: no header of a name such as data_0_1.hea in it; expected {LAYOUT}.")
+        raise EinthovenError(f"{root}: no header of a name such as data_0_1.hea is in it; expected {LAYOUT}.")
     for match, path in sorted(found, key=lambda it: (int(it[0]["person"]), int(it[0]["piece"]), it[1])):
-        header = parse(path)
-        if isinstance(header, str):
-            yield RecordRef(path, path.stem, match["person"], problem=header)
-            continue
-        ref = ref_from_header(path, path.stem, header=header)
-        said = {line.strip().lower() for line in header.comments} & set(CLASSES)
+        ref, comments = listed(path, path.stem, match["person"])
+        said = {line.strip().lower() for line in comments} & set(CLASSES)
         labels = {name: float(name in said) for name in CLASSES} if len(said) == 1 else None
-        yield replace(ref, patient=match["person"], labels=labels, label_system=SYSTEM if labels else None)
+        yield replace(ref, labels=labels, label_system=SYSTEM if labels else None)

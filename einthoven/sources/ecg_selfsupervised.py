@@ -14,43 +14,33 @@ from __future__ import annotations
 import ast
 import csv
 import re
-import tokenize
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from einthoven.errors import EinthovenError, FormatError
+from einthoven.errors import EinthovenError
 from einthoven.io.demographics import sex_of, years
 from einthoven.record import Record
+from einthoven.sources.csv_table import unreadable
 from einthoven.sources.ecg_selfsupervised_names import FINDINGS, ORDER, codes_of, dataset_of
+from einthoven.sources.ecg_selfsupervised_signals import DAMAGED, META, SIGNALS, prepared_signals
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.sources.pandas_pickle import read_frame, read_values
 from einthoven.sources.reading import described, existing_root, refuse_problem
 from einthoven.sources.vocabulary import CODE
 
-__all__ = ["FACTS", "ORDER", "read", "records", "tables"]
+__all__ = ["FACTS", "prepared_signals", "read", "records", "tables"]
 
 FACTS = Facts(name="ecg-selfsupervised", url="https://github.com/tmehari/ecg-selfsupervised")
 
-SIGNALS, META = "memmap.npy", "memmap_meta.npz"
 TABLES = ("df_memmap.csv", "df_memmap.pkl", "df.csv", "df.pkl")
 LAYOUT = f"a folder that ecg-selfsupervised prepared, with {META}, {SIGNALS} and {TABLES[1]} (or {TABLES[0]}), or a folder of such folders"
 LABELS = ("label_all", "label_txt", "label")
 _SEX = {"0": "male", "1": "female"}
 """As PTB-XL numbers it."""
-_MAX_META = 2**30
-_DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, EOFError, NotImplementedError, RuntimeError),
-    *(ValueError, KeyError, TypeError, OverflowError, SyntaxError),
-)
-"""What NumPy raises for an array or archive that is none."""
 
 
 def records(root: Path | str, *, fs: float | None = None, labels: str | None = None) -> Iterator[RecordRef]:
@@ -64,7 +54,7 @@ def records(root: Path | str, *, fs: float | None = None, labels: str | None = N
     root = existing_root(root, LAYOUT)
     folders = _folders(root)
     if not folders:
-        raise EinthovenError(f"{root}: no {META} in it; expected {LAYOUT}.")
+        raise EinthovenError(f"{root}: {META} is not in it; expected {LAYOUT}.")
     for folder in folders:
         prepared = prepared_signals(folder)
         rate = fs if fs is not None else _rate_of(folder)
@@ -112,83 +102,6 @@ def read(ref: RecordRef) -> Record:
     return described(record, ref)
 
 
-# ---------------------------------------------------------------------------------------------------------------- signals
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """Where the recordings of a folder lie: each in ``files[file]``, ``length`` rows from ``start`` on."""
-
-    folder: Path
-    files: tuple[str, ...]
-    shape: tuple[tuple[int, int], ...]
-    file: np.ndarray
-    start: np.ndarray
-    length: np.ndarray
-
-    def rows(self, place: int) -> np.ndarray:
-        """(time, lead) float32 as it was stored."""
-        number = int(self.file[place])
-        path, (_, n_channels) = self.folder / self.files[number], self.shape[number]
-        begin, n = int(self.start[place]), int(self.length[place])
-        values = np.fromfile(path, dtype="<f4", count=n * n_channels, offset=4 * begin * n_channels)
-        if len(values) != n * n_channels:
-            raise FormatError(f"{path}: ends before recording {place}; copy it again.")
-        return values.reshape(n, n_channels)
-
-    def signal(self, place: int) -> np.ndarray:
-        """(lead, time) mV; NaN for a lead that was not recorded."""
-        signal = self.rows(place).T.copy()
-        signal[~signal.any(axis=1)] = np.nan
-        return signal
-
-
-def prepared_signals(folder: Path) -> Prepared:
-    """What ``memmap_meta.npz`` says, compared with the files. Raises EinthovenError where they do not fit one another."""
-    path = folder / META
-    try:
-        return _prepared(folder, path.stat().st_mtime_ns)
-    except OSError as error:
-        raise EinthovenError(f"{path}: cannot be read ({error.strerror or error}); copy it again.") from error
-
-
-@lru_cache(maxsize=16)
-def _prepared(folder: Path, _changed: int) -> Prepared:
-    path = folder / META
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _MAX_META:
-                raise EinthovenError(f"{path}: unfolds to more than {_MAX_META} bytes; refused.")
-        with np.load(path, allow_pickle=False) as file:  # its "dtype" is a pickled object, which is not touched: it is float32
-            start, length, number = (np.asarray(file[name], dtype=np.int64) for name in ("start", "length", "file_idx"))
-            shape = np.asarray(file["shape"], dtype=np.int64)
-            try:
-                names = [PurePosixPath(str(name)).name for name in file["filenames"].tolist()]
-            except ValueError:  # objects
-                names = []
-    except _DAMAGED as error:
-        raise EinthovenError(f"{path}: expected start, length, shape and file_idx of ecg-selfsupervised's signals ({error}).") from None
-    shape = shape.reshape(1, 2) if shape.shape == (2,) else shape
-    if shape.ndim != 2 or shape.shape[1] != 2 or not (start.shape == length.shape == number.shape) or start.ndim != 1:
-        raise EinthovenError(
-            f"{path}: start {start.shape}, length {length.shape}, file_idx {number.shape} and shape {shape.shape} do not fit one another."
-        )
-    if len(names) != len(shape):
-        names = [SIGNALS] if len(shape) == 1 else [f"memmap_{at}.npy" for at in range(len(shape))]
-    for name, (n_rows, n_channels) in zip(names, shape.tolist()):
-        there = (folder / name).stat().st_size if (folder / name).is_file() else -1
-        if not 1 <= n_channels <= len(ORDER) or n_rows < 0 or there != 4 * n_rows * n_channels:
-            has = f"has {there} bytes" if there >= 0 else "is not there"
-            raise EinthovenError(
-                f"{folder / name}: {has} where {META} gives {n_rows} rows of {n_channels} leads in float32; copy the folder again."
-            )
-    bad = (number < 0) | (number >= len(shape)) | (start < 0) | (length < 1)
-    bad |= start + length > shape[np.where(bad, 0, number), 0]
-    if bad.any():
-        raise EinthovenError(f"{path}: puts recording {int(np.argmax(bad))} outside of its file; copy the folder again.")
-    return Prepared(folder, tuple(names), tuple((int(a), int(b)) for a, b in shape), number, start, length)
-
-
 def _folders(root: Path) -> list[Path]:
     if (root / META).is_file():
         return [root]
@@ -213,7 +126,7 @@ def _table(folder: Path) -> tuple[dict[str, list[Any]], list[Any]] | None:
         with open(path, encoding="utf-8-sig", newline="") as file:
             header, *lines = list(csv.reader(file))
     except (OSError, ValueError, csv.Error) as error:
-        raise EinthovenError(f"{path}: cannot be read as CSV ({error}).") from error
+        raise unreadable(path, error) from error
     if any(len(line) != len(header) for line in lines):
         raise EinthovenError(f"{path}: its rows have another number of cells than its header.")
     columns = {name: [_value(line[at]) for line in lines] for at, name in enumerate(header)}
@@ -308,7 +221,7 @@ def _names_of_labels(folder: Path, column: str) -> list[str]:
         else:
             try:
                 found = np.load(path, allow_pickle=False).tolist()
-            except (OSError, *_DAMAGED) as error:
+            except (OSError, *DAMAGED) as error:
                 raise EinthovenError(f"{path}: cannot be read as an array of names ({error}).") from error
         if isinstance(found, dict):
             key = next(

@@ -15,7 +15,7 @@ from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
 from einthoven.record import Record
 from einthoven.sources.facts import Facts, RecordRef
-from einthoven.sources.reading import described, existing_root, files, parse, ref_from_header, refuse_problem
+from einthoven.sources.reading import described, existing_root, headers_in, listed, one_of, refuse_problem
 
 __all__ = ["FACTS", "SIGNALS", "read", "records"]
 
@@ -44,19 +44,15 @@ def records(root: Path | str, *, signals: str = "recorded") -> Iterator[RecordRe
 
     Raises EinthovenError where no folder of a person is there.
     """
-    if signals not in SIGNALS:
-        raise EinthovenError(f"expected signals as one of {', '.join(SIGNALS)}; got {signals!r}.")
+    one_of("signals", signals, SIGNALS)
     root = existing_root(root, LAYOUT)
-    headers = [path for path in files(root) if path.suffix == ".hea" and _PERSON.fullmatch(path.parent.name)]
+    headers = [path for path in headers_in(root, LAYOUT) if _PERSON.fullmatch(path.parent.name)]
     if not headers:
-        raise EinthovenError(f"{root}: no folder Person_01, … with headers (.hea) in it; expected {LAYOUT}.")
+        raise EinthovenError(f"{root}: no folder Person_01, … with headers (.hea) is in it; expected {LAYOUT}.")
     for path in sorted(headers, key=lambda path: (path.parent.name, len(path.stem), path.stem)):
-        person, header = path.parent.name, parse(path)
-        if isinstance(header, str):
-            yield RecordRef(path, f"{person}/{path.stem}", patient=person, problem=header)
-            continue
-        ref = ref_from_header(path, f"{person}/{path.stem}", header=header, meta={"signals": signals})
-        yield replace(ref, patient=person, meta={**ref.meta, **_time(header.comments)})
+        person = path.parent.name
+        ref, comments = listed(path, f"{person}/{path.stem}", person, {"signals": signals})
+        yield replace(ref, meta={**ref.meta, **_time(comments)})
 
 
 def read(ref: RecordRef) -> Record:

@@ -21,9 +21,9 @@ from typing import Any
 from einthoven.errors import EinthovenError
 from einthoven.sources import mimic_iv_ecg, ptbxl
 from einthoven.sources.facts import Facts, RecordRef
-from einthoven.sources.reading import existing_root, read
+from einthoven.sources.reading import existing_root, one_of, read
 
-__all__ = ["FACTS", "PARTS", "WORDINGS", "Question", "questions", "read", "records"]
+__all__ = ["FACTS", "PARTS", "WORDINGS", "Question", "missing", "questions", "read", "records"]
 
 FACTS = Facts(
     name="ECG-QA",
@@ -65,15 +65,14 @@ class Question:
 
 def questions(root: Path | str, *, wording: str = "paraphrased", part: str | None = None) -> Iterator[Question]:
     """The questions of one part, or of all, in the order of the files. Raises EinthovenError where there are none, or a file is not theirs."""
-    if wording not in WORDINGS:
-        raise EinthovenError(f"expected wording as one of {', '.join(WORDINGS)}; got {wording!r}.")
-    if part is not None and part not in PARTS:
-        raise EinthovenError(f"expected a part of {', '.join(PARTS)}; got {part!r}.")
+    one_of("wording", wording, WORDINGS)
+    if part is not None:
+        one_of("part", part, PARTS)
     root = existing_root(root, LAYOUT)
     parts = PARTS if part is None else (part,)
     found = [(name, path) for name in parts for path in sorted((root / wording / name).glob("*.json"))]
     if not found:
-        raise EinthovenError(f"{root}: no {wording}/<{', '.join(parts)}>/*.json in it; expected {LAYOUT}.")
+        raise EinthovenError(f"{root}: no {wording}/<{', '.join(parts)}>/*.json is in it; expected {LAYOUT}.")
     for name, path in found:
         try:
             listed = json.loads(path.read_text(encoding="utf-8"))
@@ -95,8 +94,7 @@ def records(root: Path | str, *, ecgs: Path | str = "", wording: str = "paraphra
     A recording that is asked about and is not there is given with its problem. Raises EinthovenError where there are no questions, ``ecgs`` is
     neither corpus, or the parts have a recording or a patient in common.
     """
-    if split not in SPLITS:
-        raise EinthovenError(f"expected split as one of {', '.join(SPLITS)}; got {split!r}.")
+    one_of("split", split, SPLITS)
     asked: dict[str, list[str]] = defaultdict(list)  # as text: a quarter of a million of them stay small
     folds: dict[str, str] = {}
     for question in questions(root, wording=wording):
@@ -121,6 +119,12 @@ def records(root: Path | str, *, ecgs: Path | str = "", wording: str = "paraphra
     for ecg in asked:
         problem = f"ECG-QA asks about it, and {corpus.FACTS.name} has no recording {ecg}."
         yield RecordRef(home / ecg, ecg, fold=folds.get(ecg), problem=problem)
+
+
+def missing(root: Path) -> list[str]:
+    """The parts of the questions that the release has and the folder has not, of those wordings that are there."""
+    wordings = [wording for wording in WORDINGS if (root / wording).is_dir()]
+    return [f"{wording}/{part}" for wording in wordings for part in PARTS if not any((root / wording / part).glob("*.json"))]
 
 
 def _same_part(known: dict[str, str], name: str, part: str, who: str) -> None:

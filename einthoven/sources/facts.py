@@ -23,9 +23,15 @@ class Facts:
     version : the release that ``records`` and ``patients`` are those of
     fs      : rate in Hz of every recording; None where there are several
 
-    A module of a source may state more beside its FACTS, which ``sources.checking`` compares with what is on disk: ``VERSIONS`` (the other
-    releases that we know -> Counts), ``DATASETS`` (the named parts, as ``meta["dataset"]`` says them -> Facts), ``OTHER_FS`` (rates at which
-    the same recordings are published as well), ``version(root)`` (the release in a folder, where more than its name tells it).
+    A module of a source may state more beside its FACTS, which ``sources.checking`` compares with what is on disk:
+
+    VERSIONS      : the other releases that we know -> Counts
+    DATASETS      : the named parts, as ``meta["dataset"]`` says them -> Facts; FOLDERS: a folder's name in small letters -> its part
+    OTHER_FS      : rates at which the same recordings are published as well
+    version(root) : the release in a folder, where more than its name tells it
+    missing(root) : what the release has and the folder has not, by name, where its recordings are not listed and nothing else says so
+
+    One whose ids depend on which files are there states ``keep_ids`` as well (``sources.kept_ids``).
     """
 
     name: str
@@ -50,6 +56,7 @@ class RecordRef:
     fold    : the published fold or split, as the corpus writes it; None where it has none
     meta    : age (years), sex ("female", "male"), time (ISO text), report, dataset, …; no entry where not known
     problem : why the recording cannot be used, known before its signal is read; None where nothing is known against it
+    told    : what the file's reader is told: ``record``, which of many, and where the file does not say it ``fs``, ``unit``, ``names``
     """
 
     path: Path
@@ -60,3 +67,4 @@ class RecordRef:
     fold: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     problem: str | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)

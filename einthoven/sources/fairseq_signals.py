@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,16 @@ import numpy as np
 
 from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
-from einthoven.io.matlab_variables import read_variables
 from einthoven.leads import TWELVE, canonical
 from einthoven.record import Record
 from einthoven.sources import fairseq_tables, physionet2021
 from einthoven.sources.facts import Facts, RecordRef
+from einthoven.sources.fairseq_keys import is_number, keys_of, said_by
 from einthoven.sources.fairseq_manifest import Listed, is_there, read_manifest
 from einthoven.sources.fairseq_pieces import WHOLE, Found, grouped, pieces_of, segment_of
-from einthoven.sources.fairseq_tables import Labels, Row, labels_of
-from einthoven.sources.reading import described, files, refuse_problem
-from einthoven.sources.vocabulary import CLASSES, CODE, SNOMED
+from einthoven.sources.fairseq_tables import Labels, Row
+from einthoven.sources.reading import described, files, one_of, refuse_problem
+from einthoven.sources.vocabulary import CODE
 
 __all__ = ["FACTS", "read", "records", "tables"]
 
@@ -75,10 +74,9 @@ def records(
         ("split", split, ("old", "new")),
         ("patient_id", patient_id, ("auto", "person")),
     ):
-        if value not in known:
-            raise EinthovenError(f"expected {name} as one of {', '.join(known)}; got {value!r}.")
+        one_of(name, value, known)
     root = Path(root).expanduser().absolute()
-    own_labels = None if labels is None else Labels(_labels_folder(Path(labels).expanduser()))
+    own_labels = None if labels is None else Labels.at(Path(labels).expanduser())
     how = _How(stage, segments == "join", split == "old", own_labels, _lead_names(leads), patient_id)
     if manifests := _manifests(root):
         place = None if files is None else Path(files).expanduser().absolute()
@@ -117,8 +115,8 @@ def read(ref: RecordRef) -> Record:
         raise FormatError(f"{ref.path}: has {len(signal)} rows where its leads are {' '.join(leads)}.")
     if (factor := ref.meta.get("millivolt_per_unit")) is not None:
         signal = signal * np.float32(factor)
-    said = _keys(ref.path)
-    patient, labels, system, meta = _from_keys(ref.path, said, "auto")
+    said = keys_of(ref.path)
+    patient, labels, system, meta = said_by(ref.path, said, "auto")
     meta |= {name: value for name, value in pieces[0].meta.items() if name != "segment"}
     return described(Record(signal, pieces[0].fs, tuple(leads), ref.record, patient, labels, system, meta), ref)
 
@@ -162,13 +160,6 @@ def _mat_files(root: Path) -> list[Path]:
     return [path for path in files(root) if path.suffix == ".mat"]
 
 
-def _labels_folder(path: Path) -> Path:
-    folder = path.parent if path.is_file() else path
-    if not (folder / "y.npy").is_file() or not (folder / "label_def.csv").is_file():
-        raise EinthovenError(f"{path}: expected the folder of fairseq-signals' labels, with y.npy and label_def.csv.")
-    return folder
-
-
 def _of_source(source: Path, how: _How) -> Iterator[RecordRef]:
     """A source of the newer pipeline, by its tables."""
     there = [name for name in STAGES if (source / name).is_dir()]
@@ -181,7 +172,7 @@ def _of_source(source: Path, how: _How) -> Iterator[RecordRef]:
         yield from _of_files((Listed(path, None, None) for path in _mat_files(folder)), how)
         return
     parts = fairseq_tables.splits(source / "meta_split.csv") if how.keep_split and (source / "meta_split.csv").is_file() else None
-    labels = how.labels or _labels_beside(source)
+    labels = how.labels or Labels.beside(source)
     if labels is not None and parts is not None and how.labels is None:
         labels.check_weights((row.idx, parts.get(row.stem, "")) for row in fairseq_tables.rows(source / "meta.csv"))
     segmented = _of_segments(folder, how) if stage == "segmented" else {}
@@ -244,12 +235,7 @@ def _of_files(listed: Iterable[Listed], how: _How) -> Iterator[RecordRef]:
 
 def _beside(source: Path) -> tuple[dict[str, Row], Labels | None]:
     rows = {row.stem: row for row in fairseq_tables.rows(source / "meta.csv")} if (source / "meta.csv").is_file() else {}
-    return rows, _labels_beside(source)
-
-
-def _labels_beside(source: Path) -> Labels | None:
-    folder = source / "labels"
-    return Labels(folder) if (folder / "y.npy").is_file() and (folder / "label_def.csv").is_file() else None
+    return rows, Labels.beside(source)
 
 
 def _ref(one: Found, row: Row | None, labels: Labels | None, how: _How, stage: str | None = None) -> RecordRef:
@@ -268,12 +254,12 @@ def _ref(one: Found, row: Row | None, labels: Labels | None, how: _How, stage: s
             meta["millivolt_per_unit"] = row.millivolt
     if row is None and problem is None and (how.patient_id == "person" or (labels is not None and how.labels is not None)):
         try:
-            said = _keys(one.path)
+            said = keys_of(one.path)
         except FormatError as error:
             problem, said = str(error).removeprefix(f"{one.path}: "), {}
-        idx = int(said["idx"].item()) if _is_number(said.get("idx")) else None
+        idx = int(said["idx"].item()) if is_number(said.get("idx")) else None
         if how.patient_id == "person" and patient is None:
-            patient = _from_keys(one.path, said, how.patient_id)[0]
+            patient = said_by(one.path, said, how.patient_id)[0]
     known = labels.of(idx, row.diagnosis if row is not None else None) if labels is not None and idx is not None else None
     if labels is None and row is not None and row.labels is not None:
         known = dict(row.labels), CODE
@@ -287,43 +273,3 @@ def _ref(one: Found, row: Row | None, labels: Labels | None, how: _How, stage: s
         meta=meta,
         problem=problem,
     )
-
-
-# ------------------------------------------------------------------------------------------------------------------ files
-
-
-def _keys(path: Path) -> dict[str, Any]:
-    """What stands in a file beside its signal. Raises FormatError where it is damaged."""
-    try:
-        content = read_variables(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{path}: a damaged MATLAB file: {error}.") from None
-    return {name: value for name, value in content.items() if name != "feats"}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.size == 1 and np.issubdtype(value.dtype, np.number) and bool(np.isfinite(value).all())
-
-
-@cache
-def _challenge() -> tuple[tuple[str, ...], ...]:
-    return tuple(one.codes[SNOMED] for one in CLASSES["cinc2021"])
-
-
-def _from_keys(path: Path, said: dict[str, Any], patient_id: str) -> tuple[str | None, dict[str, float] | None, str | None, dict[str, Any]]:
-    """(patient, labels, vocabulary, meta) that a file of the older pipeline says."""
-    meta: dict[str, Any] = {}
-    patient = f"{int(said['patient_id'].item())}" if _is_number(said.get("patient_id")) else None
-    if "age" in said and _is_number(said["age"]) and said["age"].item() > 0:
-        meta["age"] = float(said["age"].item())
-    if "sex" in said and _is_number(said["sex"]) and said["sex"].item() == 0:
-        meta["sex"] = "male"
-    if patient_id == "auto" and not path.name.startswith(f"{patient}_"):
-        patient = None
-    label = said.get("label")
-    if not (isinstance(label, np.ndarray) and label.size and np.issubdtype(label.dtype, np.number)):
-        return patient, None, None, meta
-    values = label.reshape(-1).astype(np.float64)
-    if values.size == len(_challenge()):
-        return patient, labels_of(values, _challenge()), SNOMED, meta
-    return patient, labels_of(values, tuple((f"label {at}",) for at in range(values.size))), "own", meta

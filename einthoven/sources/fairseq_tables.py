@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 import tokenize
@@ -15,8 +14,10 @@ import numpy as np
 
 from einthoven.errors import EinthovenError
 from einthoven.io.demographics import years
+from einthoven.sources.csv_table import read_csv
 from einthoven.sources.vocabulary import CLASSES, CODE, SCP, SNOMED, scp_names, targets
 
+_WHAT = "a table of fairseq-signals' pipeline"
 _PATIENT = ("subject_id", "patient_id", "patient")
 _TIME = ("ecg_time", "time", "acq_dt", "recording_date")
 _REPORT = ("machine_report", "report")
@@ -52,7 +53,7 @@ class Row:
 def rows(table: Path) -> Iterator[Row]:
     """Every row of ``meta.csv`` (or ``records.csv``, where it has these columns), in its order. Raises EinthovenError where a column is
     missing."""
-    for line, row in read_csv(table, ("idx", "save_file")):
+    for line, row in read_csv(table, ("idx", "save_file"), _WHAT):
         idx = _idx(row["idx"], table, line)
         meta: dict[str, Any] = {"dataset": row["dataset"]} if row.get("dataset") else {}
         if (age := years(row.get("age") or "")) is not None:
@@ -83,20 +84,7 @@ def rows(table: Path) -> Iterator[Row]:
 
 def splits(table: Path) -> dict[str, str]:
     """Stem of a recording's files -> its part, from ``meta_split.csv``."""
-    return {row["save_file"].removesuffix(".mat"): row["split"] for _, row in read_csv(table, ("save_file", "split"))}
-
-
-def read_csv(table: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, row). Raises EinthovenError where it cannot be read, or a column is missing."""
-    try:
-        with open(table, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := [name for name in needed if name not in (reader.fieldnames or ())]:
-                raise EinthovenError(f"{table}: lacks the column {', '.join(missing)}; expected a table of fairseq-signals' pipeline.")
-            for row in reader:
-                yield reader.line_num, {name: value or "" for name, value in row.items() if name is not None}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise EinthovenError(f"{table}: cannot be read as CSV ({error}); copy it again.") from error
+    return {row["save_file"].removesuffix(".mat"): row["split"] for _, row in read_csv(table, ("save_file", "split"), _WHAT)}
 
 
 def _idx(text: str, table: Path, line: int) -> int:
@@ -121,7 +109,7 @@ class Labels:
     def __init__(self, folder: Path):
         self.folder = folder
         names, n_counted = [], 0
-        for line, row in read_csv(folder / "label_def.csv", ("name", "pos_count_all", "pos_percent_all")):
+        for line, row in read_csv(folder / "label_def.csv", ("name", "pos_count_all", "pos_percent_all"), _WHAT):
             names.append(row["name"])
             try:
                 count, percent = float(row["pos_count_all"]), float(row["pos_percent_all"] or "nan")
@@ -143,9 +131,22 @@ class Labels:
         table = folder / "labels.csv"
         self.labelled: set[int] | None = None
         if table.is_file():
-            self.labelled = {_idx(row["idx"], table, line) for line, row in read_csv(table, ("idx",))}
+            self.labelled = {_idx(row["idx"], table, line) for line, row in read_csv(table, ("idx",), _WHAT)}
         self._zeros_are_known = n_counted == len(self.y)
         self.system, self._codes = _vocabulary(self.names)
+
+    @classmethod
+    def at(cls, path: Path) -> Labels:
+        """Those of a folder, or of the folder that a file named lies in. Raises EinthovenError where it lacks one of the two files."""
+        folder = path.parent if path.is_file() else path
+        if not _has_labels(folder):
+            raise EinthovenError(f"{path}: expected the folder of fairseq-signals' labels, with y.npy and label_def.csv.")
+        return cls(folder)
+
+    @classmethod
+    def beside(cls, source: Path) -> Labels | None:
+        """Those of a processed source; None where it has none."""
+        return cls(source / "labels") if _has_labels(source / "labels") else None
 
     def row(self, idx: int) -> np.ndarray | None:
         """(label,) float64 of a recording, None where it is not labelled."""
@@ -190,6 +191,10 @@ class Labels:
                 f"{path}: gives {stated[at]:g} for {self.names[at]} where y.npy and the training part give {ours[at]:g}: "
                 "these files are not from one run; remove pos_weight.txt if y.npy is right."
             )
+
+
+def _has_labels(folder: Path) -> bool:
+    return (folder / "y.npy").is_file() and (folder / "label_def.csv").is_file()
 
 
 def _vocabulary(names: tuple[str, ...]) -> tuple[str, tuple[tuple[str, ...], ...]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from einthoven.errors import EinthovenError
+from einthoven.sources.csv_table import need_columns, unreadable
 
 
 class IndexedTable:
@@ -18,16 +19,17 @@ class IndexedTable:
     path    : UTF-8, a header, commas; a value may hold line breaks in quotation marks
     key     : the column that finds rows; a number may stand in several
     columns : further columns that have to be there
+    what    : what the table is, for who gave another
 
     Raises EinthovenError where the file cannot be read as that. Close it, or use it in ``with``.
     """
 
-    def __init__(self, path: Path, key: str, columns: Sequence[str] = ()):
-        self.path, self.key = path, key
+    def __init__(self, path: Path, key: str, columns: Sequence[str] = (), what: str = "another table"):
+        self.path, self.key, self.what = path, key, what
         try:
             self._file = open(path, "rb")
         except OSError as error:
-            raise EinthovenError(f"{path}: cannot be read: {error.strerror or error}.") from error
+            raise unreadable(path, error) from error
         self._at = self._next = 0
         try:
             self.columns = self._header(columns)
@@ -93,8 +95,7 @@ class IndexedTable:
         names = [name.strip() for name in next(self._rows(), [])]
         if names:
             names[0] = names[0].removeprefix("\ufeff")
-        if missing := [name for name in (self.key, *columns) if name not in names]:
-            raise EinthovenError(f"{self.path}: lacks the column {', '.join(missing)}; it has {', '.join(names) or 'none'}.")
+        need_columns(self.path, names, (self.key, *columns), self.what)
         return names
 
     def _seek(self, place: int) -> None:
@@ -110,7 +111,7 @@ class IndexedTable:
             except StopIteration:
                 return
             except (csv.Error, UnicodeDecodeError) as error:
-                raise EinthovenError(f"{self.path}: cannot be read as a table in UTF-8 from byte {self._at} on: {error}.") from error
+                raise unreadable(self.path, error, f" from byte {self._at} on") from error
             if row:
                 yield row
 

@@ -8,13 +8,14 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from einthoven.errors import EinthovenError
 from einthoven.io.demographics import sex_of, years
+from einthoven.sources.facts import RecordRef
 
 TABLE = "labels.csv"
 _KNOWN = ("record", "patient", "age", "sex", "fold", "report", "time", "label_system", "labels")
@@ -44,6 +45,23 @@ class Row:
     fold: str | None
     meta: Mapping[str, Any]
     line: int
+
+
+def tables(root: Path) -> list[Path]:
+    """The table beside the recordings, where there is one: ingest notes what it was."""
+    return [root / TABLE] if (root / TABLE).is_file() else []
+
+
+def rows_of(root: Path) -> dict[str, Row]:
+    """The table of a folder by record name (``read_table``); nothing where there is none."""
+    return read_table(root / TABLE) if (root / TABLE).is_file() else {}
+
+
+def with_row(ref: RecordRef, row: Row) -> RecordRef:
+    """What the table says goes before what the file says; where the table is silent, the file stands."""
+    labels, system = (row.labels, row.label_system) if row.labels is not None else (ref.labels, ref.label_system)
+    patient = row.patient if row.patient is not None else ref.patient
+    return replace(ref, patient=patient, labels=labels, label_system=system, fold=row.fold or ref.fold, meta={**ref.meta, **row.meta})
 
 
 def as_named(name: str) -> str:

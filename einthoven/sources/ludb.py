@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from einthoven import io
-from einthoven.errors import EinthovenError
 from einthoven.io.wfdb import read_header
 from einthoven.leads import limb_law_residual
 from einthoven.record import Record
 from einthoven.sources.facts import Facts, RecordRef
-from einthoven.sources.reading import described, existing_root, files, parse, ref_from_header, refuse_problem
+from einthoven.sources.reading import described, existing_root, headers_in, listed, refuse_problem
 
 __all__ = ["FACTS", "read", "records"]
 
@@ -48,17 +47,10 @@ def records(root: Path | str) -> Iterator[RecordRef]:
     """Every recording by its number; each is a person of its own, as the database says. Raises EinthovenError where there is none."""
     root = existing_root(root, LAYOUT)
     base = root / "data" if (root / "data").is_dir() else root
-    headers = sorted((path for path in files(base) if path.suffix == ".hea"), key=lambda path: (len(path.stem), path.stem))
-    if not headers:
-        raise EinthovenError(f"{root}: no WFDB header (.hea) in it; expected {LAYOUT}.")
-    for path in headers:
-        header = parse(path)
-        if isinstance(header, str):
-            yield RecordRef(path, path.stem, problem=header)
-            continue
-        ref = ref_from_header(path, path.stem, header=header)
-        codes = _diagnoses(header.comments)
-        yield replace(ref, patient=path.stem, labels=dict.fromkeys(codes, 1.0) if codes else None, label_system=SYSTEM if codes else None)
+    for path in sorted(headers_in(base, LAYOUT), key=lambda path: (len(path.stem), path.stem)):
+        ref, comments = listed(path, path.stem, patient=path.stem)
+        codes = _diagnoses(comments)
+        yield replace(ref, labels=dict.fromkeys(codes, 1.0), label_system=SYSTEM) if codes else ref
 
 
 def read(ref: RecordRef) -> Record:

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import EinthovenError
+from einthoven.sources.csv_table import need_columns
 from einthoven.sources.facts import Counts, Facts, RecordRef
 from einthoven.sources.indexed_table import IndexedTable
 from einthoven.sources.reading import existing_root, read
@@ -68,16 +69,17 @@ def records(root: Path | str, *, mimic_iv: Path | str | None = None, machine: bo
     root = existing_root(root, LAYOUT)
     for name in (RECORDS, *([MACHINE] if machine else [])):
         if not (root / name).is_file():
-            hint = "; or give machine=False" if name == MACHINE else ""
+            hint = "; or leave it aside by machine=False (on the command line --option machine=false)" if name == MACHINE else ""
             raise EinthovenError(f"{root}: {name} is not in it; expected {LAYOUT}{hint}.")
+    what = f"the table of {FACTS.name}"
     people = _People(Path(mimic_iv).expanduser()) if mimic_iv is not None else None
     with ExitStack() as stack:
-        listed = stack.enter_context(IndexedTable(root / RECORDS, "study_id", ("subject_id", "ecg_time", "path")))
+        listed = stack.enter_context(IndexedTable(root / RECORDS, "study_id", ("subject_id", "ecg_time", "path"), what))
         said = notes = None
         if machine:
-            said = stack.enter_context(IndexedTable(root / MACHINE, "study_id", ("report_0", *MEASUREMENTS)))
+            said = stack.enter_context(IndexedTable(root / MACHINE, "study_id", ("report_0", *MEASUREMENTS), what))
         if (root / LINKS).is_file():
-            notes = stack.enter_context(IndexedTable(root / LINKS, "study_id", ("note_id",)))
+            notes = stack.enter_context(IndexedTable(root / LINKS, "study_id", ("note_id",), what))
         twice, strays = listed.twice(), set[str]()
         for folder, rows in groupby(listed, lambda row: (root / row["path"]).parent.parent):
             there = _names(folder)
@@ -149,8 +151,7 @@ class _People:
             with gzip.open(found, "rt", encoding="utf-8", newline="") if found.suffix == ".gz" else open(found, encoding="utf-8") as file:
                 table = csv.DictReader(file)
                 needed = ("subject_id", "gender", "anchor_age", "anchor_year")
-                if missing := [name for name in needed if name not in (table.fieldnames or ())]:
-                    raise EinthovenError(f"{found}: lacks the column {', '.join(missing)}; expected MIMIC-IV's table of patients.")
+                need_columns(found, table.fieldnames or (), needed, "MIMIC-IV's table of patients")
                 for row in table:
                     rows.append((int(row["subject_id"]), row["gender"].strip()[:1], int(row["anchor_age"]), int(row["anchor_year"])))
         except (OSError, EOFError, csv.Error, ValueError, TypeError, AttributeError) as error:

@@ -1,14 +1,17 @@
 """A folder of GE MUSE's XML exports, with or without a table of labels.
 
-What ``folder`` does, and beyond it: patient, age, sex, time, statements and measurements of every file are in the table without a waveform being decoded
-(of each file only what stands before and after its waveforms is read), and ``labels.csv`` may name a recording in the ways in which a hospital does. Its
-columns are those that ``folder`` describes; ``record`` is one of
+What ``folder`` does, and beyond it: patient, age, sex, time, statements and measurements of every file are in the table without a waveform being
+decoded (of each file only what stands before and after its waveforms is read), and ``labels.csv`` may name a recording in the ways in which a
+hospital does. Its columns are those that ``folder`` describes; ``record`` is one of
 
 - the file's path below the folder, with or without its extension, or only its name;
 - the test's own id (``PharmaUniqueECGID``, ``TestID``);
 - the patient's id and the time of the recording, ``081486213 2023-04-29 22:41:16``: every export of that recording is meant.
 
 What the table says goes before what the file says; where the table is silent, the file stands.
+
+An id is the path without its ``.xml``, but with it where a file of that very name, without an extension, lies there too. A store that grows
+keeps the id that a file had.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,10 +28,11 @@ from einthoven.io.muse import ROOT, describe
 from einthoven.io.recognise import HEAD, looks_like
 from einthoven.io.xml_tree import MAX_BYTES, decoded, parse_tree
 from einthoven.sources.facts import Facts, RecordRef
-from einthoven.sources.label_table import TABLE, Row, as_named, read_table
+from einthoven.sources.kept_ids import ids_of, keep_ids
+from einthoven.sources.label_table import TABLE, Row, as_named, rows_of, tables, with_row
 from einthoven.sources.reading import NO_FILE, closed_folder, existing_root, files, read
 
-__all__ = ["FACTS", "read", "records", "tables"]
+__all__ = ["FACTS", "keep_ids", "read", "records", "tables"]
 
 FACTS = Facts(name="GE MUSE export")
 LAYOUT = f"a folder of GE MUSE's XML files, optionally with {TABLE}"
@@ -45,11 +48,11 @@ _BY_PATIENT = re.compile(r"(\S.*?)[ ,]\s*(\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?
 def records(root: Path | str) -> Iterator[RecordRef]:
     """Every file in the folder and below, by path; ``record`` is the path without its extension.
 
-    What is no MUSE file, or is damaged, is given with its problem, and so is a row of the table that no file answers. Raises EinthovenError where there is no file
-    at all, or ``labels.csv`` cannot be understood.
+    What is no MUSE file, or is damaged, is given with its problem, and so is a row of the table that no file answers. Raises EinthovenError
+    where there is no file at all, or ``labels.csv`` cannot be understood.
     """
     root = existing_root(root, LAYOUT)
-    rows = read_table(root / TABLE) if (root / TABLE).is_file() else {}
+    rows = rows_of(root)
     by_patient = {moment: name for name in rows if (moment := _patient_and_time(name))}
     bare = _named_once(root, rows) if rows else frozenset()
     used: set[str] = set()
@@ -69,7 +72,7 @@ def records(root: Path | str) -> Iterator[RecordRef]:
             yield ref
         else:
             used.add(key)
-            yield _with_row(ref, rows[key])
+            yield with_row(ref, rows[key])
     yield from closed
     if not n_files and not closed:
         raise EinthovenError(f"{root}: is empty; expected {LAYOUT}.")
@@ -77,11 +80,6 @@ def records(root: Path | str) -> Iterator[RecordRef]:
         yield RecordRef(
             root / name, name, problem=f"{TABLE}, line {rows[name].line}: no file has this name, no test this id, no patient this time."
         )
-
-
-def tables(root: Path) -> list[Path]:
-    """The table beside the recordings, where there is one: ingest notes what it was."""
-    return [root / TABLE] if (root / TABLE).is_file() else []
 
 
 def _ref(root: Path, path: Path) -> RecordRef:
@@ -100,8 +98,7 @@ def _ref(root: Path, path: Path) -> RecordRef:
         meta["time"] = meta["time"].isoformat()
     is_alone = path.suffix.lower() == ".xml" and not path.with_suffix("").exists()
     is_alone = is_alone and (path.suffix == ".xml" or not path.with_suffix(".xml").exists())
-    name = path.with_suffix("") if is_alone else path
-    return RecordRef(path, name.relative_to(root).as_posix(), patient=patient, meta=meta, problem=problem)
+    return RecordRef(path, ids_of(root, path)[0 if is_alone else 1], patient=patient, meta=meta, problem=problem)
 
 
 def _without_waveforms(path: Path) -> str:
@@ -142,9 +139,3 @@ def _patient_and_time(name: str) -> tuple[str, datetime] | None:
         return (found[1], datetime.fromisoformat(found[2])) if found else None
     except ValueError:
         return None
-
-
-def _with_row(ref: RecordRef, row: Row) -> RecordRef:
-    patient = row.patient if row.patient is not None else ref.patient
-    meta: dict[str, Any] = {**ref.meta, **row.meta}
-    return replace(ref, patient=patient, labels=row.labels, label_system=row.label_system, fold=row.fold, meta=meta)

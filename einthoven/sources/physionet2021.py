@@ -9,17 +9,19 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from einthoven.errors import EinthovenError
 from einthoven.sources.facts import Facts, RecordRef
-from einthoven.sources.reading import existing_root, files, parse, read, ref_from_header
+from einthoven.sources.kept_ids import kept
+from einthoven.sources.reading import existing_root, files, listed, read
+from einthoven.sources.vocabulary import SNOMED
 
-__all__ = ["DATASETS", "FACTS", "read", "records"]
+__all__ = ["DATASETS", "FACTS", "keep_ids", "read", "records"]
 
 DATASETS: dict[str, Facts] = {
-    name: Facts(name=name, records=n_records, fs=fs, label_system="SNOMED CT")
+    name: Facts(name=name, records=n_records, fs=fs, label_system=SNOMED)
     for name, n_records, fs in [
         ("chapman_shaoxing", 10_247, 500.0),
         ("cpsc_2018", 6_877, 500.0),
@@ -43,7 +45,7 @@ FACTS = Facts(
     ),
     url="https://physionet.org/content/challenge-2021/1.0.3/",
     records=88_253,
-    label_system="SNOMED CT",
+    label_system=SNOMED,
 )
 
 LAYOUT = "the challenge's folder with training/<set>/g1/*.hea, folders <set>/*.hea, or one such set"
@@ -59,11 +61,11 @@ def records(root: Path | str, *, subset: Sequence[str] = ()) -> Iterator[RecordR
     and where a set that is wanted is not there.
     """
     root = existing_root(root, LAYOUT)
-    base = root / "training" if (root / "training").is_dir() else root
+    base = _base(root)
     found = [path for path in files(base) if path.suffix in (".hea", ".mat", ".dat")]
     headers = {path for path in found if path.suffix == ".hea"}
     if not headers:
-        raise EinthovenError(f"{root}: no WFDB header (.hea) in it; expected {LAYOUT}.")
+        raise EinthovenError(f"{root}: no WFDB header (.hea) is in it; expected {LAYOUT}.")
     there = sorted({_dataset(path, base) for path in headers})
     for name in subset:
         if name not in there:
@@ -82,11 +84,18 @@ def records(root: Path | str, *, subset: Sequence[str] = ()) -> Iterator[RecordR
             if path.with_suffix(".hea") not in headers:
                 yield RecordRef(path, name, meta=meta, problem=f"a signal without a header: {path.stem}.hea is not there.")
             continue
-        header = parse(path)
-        if isinstance(header, str):
-            yield RecordRef(path, name, meta=meta, problem=header)
-        else:
-            yield ref_from_header(path, name, header=header, meta=meta)
+        yield listed(path, name, meta=meta)[0]
+
+
+def keep_ids(refs: Iterable[RecordRef], root: Path | str, file_of: Callable[[str], str | None]) -> Iterator[RecordRef]:
+    """The recordings of a folder to which sets came, under the ids by which a store knows them (``kept_ids``)."""
+    root = Path(root).expanduser().absolute()
+    base = _base(root)
+    return kept(refs, root, file_of, lambda ref: (ref.path.stem, f"{_dataset(ref.path, base)}/{ref.path.stem}"))
+
+
+def _base(root: Path) -> Path:
+    return root / "training" if (root / "training").is_dir() else root
 
 
 def _dataset(path: Path, base: Path) -> str:

@@ -15,10 +15,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from einthoven.errors import EinthovenError
-from einthoven.io.wfdb_header import Header
 from einthoven.sources.facts import Facts, RecordRef
-from einthoven.sources.reading import existing_root, files, parse, read, ref_from_header
+from einthoven.sources.reading import existing_root, headers_in, listed, read
 
 __all__ = ["FACTS", "read", "records"]
 
@@ -50,32 +48,25 @@ def records(root: Path | str) -> Iterator[RecordRef]:
     problem.
     """
     root = existing_root(root, LAYOUT)
-    headers = [path for path in files(root) if path.suffix == ".hea"]
-    if not headers:
-        raise EinthovenError(f"{root}: no WFDB header (.hea) in it; expected {LAYOUT}.")
-    for path in headers:
+    for path in headers_in(root, LAYOUT):
+        ref, comments = listed(path, path.stem)
         person = path.parent.name if re.fullmatch(r"patient\d+", path.parent.name) else None
-        header = parse(path)
-        if isinstance(header, str):
-            yield RecordRef(path, path.stem, person, problem=header)
-        else:
-            yield _ref(path, person, header)
+        yield _with_summary(replace(ref, patient=person), comments)
 
 
-def _ref(path: Path, person: str | None, header: Header) -> RecordRef:
+def _with_summary(ref: RecordRef, comments: tuple[str, ...]) -> RecordRef:
     said = {}
-    for line in header.comments:
+    for line in comments:
         name, colon, value = line.partition(":")
         if colon and value.strip().lower() not in _UNKNOWN:
             said[name.strip()] = value.strip()
-    meta: dict[str, Any] = {}
+    meta: dict[str, Any] = dict(ref.meta)
     if (day := _date(said.get("ECG date", ""))) is not None:
         meta["time"] = day
     if summary := {name: value for name, value in said.items() if name not in _IN_META}:
         meta["summary"] = summary
     reason = said.get("Reason for admission")
-    ref = ref_from_header(path, path.stem, header=header, meta=meta)
-    return replace(ref, patient=person, labels={reason: 1.0} if reason else None, label_system=SYSTEM if reason else None)
+    return replace(ref, labels={reason: 1.0} if reason else None, label_system=SYSTEM if reason else None, meta=meta)
 
 
 def _date(text: str) -> str | None:

@@ -20,9 +20,11 @@ from typing import Any
 
 from einthoven.errors import EinthovenError
 from einthoven.io.demographics import years
+from einthoven.sources.csv_table import read_csv
 from einthoven.sources.facts import Counts, Facts, RecordRef
-from einthoven.sources.reading import existing_root, files, read
+from einthoven.sources.reading import existing_root, files, one_of, read
 from einthoven.sources.versions import version_in_name
+from einthoven.sources.vocabulary import SCP
 
 __all__ = ["FACTS", "OTHER_FS", "RESOLUTIONS", "VERSIONS", "read", "records", "tables", "version"]
 
@@ -35,7 +37,7 @@ FACTS = Facts(
     records=21_799,
     patients=18_869,
     fs=500.0,
-    label_system="SCP-ECG",
+    label_system=SCP,
 )
 VERSIONS = {"1.0.2": Counts(21_801, 18_869), "1.0.1": Counts(21_837, 18_885)}
 OTHER_FS = (100.0,)
@@ -58,8 +60,7 @@ def records(root: Path | str, *, resolution: str = "best", english: Path | str |
     A row whose file is not there, and a file that no row names, are given with their problem. Raises EinthovenError where the table is missing, or
     lacks a column.
     """
-    if resolution not in RESOLUTIONS:
-        raise EinthovenError(f"expected a resolution of {', '.join(RESOLUTIONS)}; got {resolution!r}.")
+    one_of("resolution", resolution, RESOLUTIONS)
     root = existing_root(root, LAYOUT)
     table = root / TABLE
     if not table.is_file():
@@ -73,17 +74,13 @@ def records(root: Path | str, *, resolution: str = "best", english: Path | str |
     }
     translated = _translated(root, english)
     named: set[Path] = set()
-    with open(table, encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        if missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
-            raise EinthovenError(f"{table}: lacks the column {', '.join(missing)}; expected PTB-XL's table.")
-        for line, row in enumerate(rows, start=2):
-            paths = {"500": root / f"{row['filename_hr']}.hea", "100": root / f"{row['filename_lr']}.hea"}
-            named.update(paths.values())
-            there = [rate for rate in ("500", "100") if paths[rate] in on_disk]
-            rate = resolution if resolution != "best" else there[0] if there else "500"
-            ref = _ref(row, paths[rate], rate in there, f"{table}, line {line}", rate)
-            yield replace(ref, meta={**ref.meta, "report_english": translated[ref.record]}) if ref.record in translated else ref
+    for line, row in read_csv(table, _COLUMNS, "PTB-XL's table"):
+        paths = {"500": root / f"{row['filename_hr']}.hea", "100": root / f"{row['filename_lr']}.hea"}
+        named.update(paths.values())
+        there = [rate for rate in ("500", "100") if paths[rate] in on_disk]
+        rate = resolution if resolution != "best" else there[0] if there else "500"
+        ref = _ref(row, paths[rate], rate in there, f"{TABLE}, line {line}")
+        yield replace(ref, meta={**ref.meta, "report_english": translated[ref.record]}) if ref.record in translated else ref
     for path in sorted(on_disk - named):
         yield RecordRef(path, path.stem, problem=f"{TABLE} has no row for this file.")
 
@@ -111,28 +108,22 @@ def _translated(root: Path, english: Path | str | None) -> dict[str, str]:
     table = Path(english).expanduser() if english is not None else root / TRANSLATED
     if english is None and not table.is_file():
         return {}
-    try:
-        with open(table, encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            if missing := [name for name in ("ecg_id", "report") if name not in (rows.fieldnames or ())]:
-                raise EinthovenError(f"{table}: lacks the column {', '.join(missing)}; expected reports in English by ecg_id.")
-            return {name: text for row in rows if (name := _whole(row["ecg_id"])) and (text := (row["report"] or "").strip(" ,"))}
-    except (OSError, csv.Error, UnicodeDecodeError) as error:
-        raise EinthovenError(f"{table}: cannot be read as a table in UTF-8: {error}.") from error
+    rows = read_csv(table, ("ecg_id", "report"), "reports in English by ecg_id")
+    return {name: text for _, row in rows if (name := _whole(row["ecg_id"])) and (text := row["report"].strip(" ,"))}
 
 
-def _ref(row: dict[str, str], path: Path, is_there: bool, where: str, rate: str) -> RecordRef:
+def _ref(row: dict[str, str], path: Path, is_there: bool, where: str) -> RecordRef:
     likelihoods, problem = _statements(row["scp_codes"]), None
     if likelihoods is None:
         problem = f"{where}: expected scp_codes such as {{'NORM': 100.0}}; got {row['scp_codes'][:60]!r}."
     if not is_there:
-        problem = f"{TABLE} names {path.name}, which is not there ({rate} Hz)."
+        problem = f"{where}: its file {path.parent.parent.name}/{path.parent.name}/{path.name} is not there."
     return RecordRef(
         path=path,
         record=_whole(row["ecg_id"]) or row["ecg_id"],
         patient=_whole(row["patient_id"]),
         labels=dict.fromkeys(likelihoods, 1.0) if likelihoods else None,
-        label_system="SCP-ECG" if likelihoods else None,
+        label_system=SCP if likelihoods else None,
         fold=_whole(row["strat_fold"]),
         meta=_meta(row, likelihoods),
         problem=problem,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from einthoven.errors import EinthovenError
 from einthoven.sources.facts import Facts, RecordRef
-from einthoven.sources.reading import existing_root, files, parse, read, ref_from_header
+from einthoven.sources.reading import existing_root, headers_in, listed, read
 
 __all__ = ["FACTS", "read", "records"]
 
@@ -37,14 +37,10 @@ _EXCERPT = re.compile(r"Produced by xform from record (?P<record>\S+?),")
 def records(root: Path | str) -> Iterator[RecordRef]:
     """Every excerpt by name; whose it is, the database does not say. Raises EinthovenError where there is none."""
     root = existing_root(root, LAYOUT)
-    headers = [path for path in files(root) if path.suffix == ".hea"]
+    headers = headers_in(root, LAYOUT)
     if not any(path.stem.startswith("sel") for path in headers):
-        raise EinthovenError(f"{root}: no header of a name such as sel100.hea in it; expected {LAYOUT}.")
+        raise EinthovenError(f"{root}: no header of a name such as sel100.hea is in it; expected {LAYOUT}.")
     for path in headers:
-        header = parse(path)
-        if isinstance(header, str):
-            yield RecordRef(path, path.stem, problem=header)
-            continue
-        ref = ref_from_header(path, path.stem, header=header)
-        found = next((match for comment in header.comments if (match := _EXCERPT.search(comment))), None)
+        ref, comments = listed(path, path.stem)
+        found = next((match for comment in comments if (match := _EXCERPT.search(comment))), None)
         yield replace(ref, meta={**ref.meta, "excerpt_of": found["record"]}) if found else ref

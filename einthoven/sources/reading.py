@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
 from einthoven.io import wfdb
 from einthoven.io.wfdb_comments import describe
 from einthoven.io.wfdb_header import NOTHING, Header
 from einthoven.record import Record
 from einthoven.sources.facts import RecordRef
+from einthoven.sources.telling import read_told
+from einthoven.sources.vocabulary import SNOMED
 
 
 def read(ref: RecordRef) -> Record:
@@ -24,7 +25,7 @@ def read(ref: RecordRef) -> Record:
     Raises FormatError, also where the reference has a problem already.
     """
     refuse_problem(ref)
-    return described(io.read(ref.path), ref)
+    return described(read_told(ref.path, ref.told), ref)
 
 
 def refuse_problem(ref: RecordRef) -> None:
@@ -57,10 +58,29 @@ def ref_from_header(path: Path, record: str, *, header: Header, meta: Mapping[st
         record=record,
         patient=patient,
         labels=labels,
-        label_system="SNOMED CT" if labels is not None else None,
+        label_system=SNOMED if labels is not None else None,
         meta={**said, **(meta or {})},
         problem=wfdb.borrowed_signal(header, path) or _absent(header, path),
     )
+
+
+def headers_in(root: Path, layout: str) -> list[Path]:
+    """Every WFDB header of a folder. Raises EinthovenError that says what layout was expected where there is none."""
+    if headers := [path for path in files(root) if path.suffix == ".hea"]:
+        return headers
+    raise EinthovenError(f"{root}: no WFDB header (.hea) is in it; expected {layout}.")
+
+
+def listed(path: Path, record: str, patient: str | None = None, meta: Mapping[str, Any] | None = None) -> tuple[RecordRef, tuple[str, ...]]:
+    """The reference to a WFDB record, and the comments of its header for whoever knows more of them; with its problem where that cannot be read.
+
+    patient : as the corpus names folders or files; None: as the header says
+    """
+    header = parse(path)
+    if isinstance(header, str):
+        return RecordRef(path, record, patient, meta=meta or {}, problem=header), ()
+    ref = ref_from_header(path, record, header=header, meta=meta)
+    return (ref if patient is None else replace(ref, patient=patient)), header.comments
 
 
 def parse(path: Path) -> Header | str:
@@ -130,6 +150,12 @@ def existing_root(root: Path | str, expected: str) -> Path:
     if not path.is_dir():
         raise EinthovenError(f"{root}: {'is a file, not a folder' if path.exists() else 'no such folder'}; expected {expected}.")
     return path
+
+
+def one_of(name: str, value: str, known: Collection[str]) -> None:
+    """Raises EinthovenError for a value that an option of a source has not."""
+    if value not in known:
+        raise EinthovenError(f"expected {name} as one of {', '.join(known)}; got {value!r}.")
 
 
 def _absent(header: Header, path: Path) -> str | None:

@@ -11,11 +11,10 @@ six; what single readers and the published network said stands in ``meta["reader
 
 from __future__ import annotations
 
-import csv
-import importlib.util
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,9 +22,13 @@ from einthoven.errors import EinthovenError, FormatError
 from einthoven.io.demographics import sex_of, years
 from einthoven.leads import TWELVE
 from einthoven.record import Record
+from einthoven.sources.csv_table import read_csv
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.sources.reading import described, existing_root, refuse_problem
 from einthoven.sources.vocabulary import CODE
+
+if TYPE_CHECKING:
+    import h5py
 
 __all__ = ["CODES", "FACTS", "read", "records", "tables", "unpadded"]
 
@@ -48,13 +51,13 @@ LAYOUT = f"the folder with {SIGNALS}, {GOLD} and {ATTRIBUTES}"
 def records(root: Path | str) -> Iterator[RecordRef]:
     """Every exam, in the order of the array, which numbers them: ``record`` is "0", "1", ….
 
-    Raises EinthovenError where a file is missing, the tables and the array do not fit each other, or the package h5py is not installed.
+    Raises EinthovenError where a file is missing, or the tables and the array do not fit each other.
     """
     root = existing_root(root, LAYOUT)
     if missing := [name for name in (SIGNALS, GOLD, ATTRIBUTES) if not (root / name).is_file()]:
-        raise EinthovenError(f"{root}: {', '.join(missing)} is not in it; expected {LAYOUT}.")
-    _need_h5py(root / SIGNALS)
-    n_exams = len(_tracings(root / SIGNALS))
+        raise EinthovenError(f"{root}: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not in it; expected {LAYOUT}.")
+    with _tracings(root / SIGNALS) as tracings:
+        n_exams = len(tracings)
     gold, people = _findings(root / GOLD, n_exams), _table(root / ATTRIBUTES, ("age", "sex"), n_exams)
     others = [path for path in sorted((root / READERS).glob("*.csv")) if path != root / GOLD]
     readers = {path.stem: _findings(path, n_exams) for path in others}
@@ -77,8 +80,8 @@ def tables(root: Path) -> list[Path]:
 def read(ref: RecordRef) -> Record:
     """An exam without its padding. Raises FormatError where the array cannot be read, or the exam is empty."""
     refuse_problem(ref)
-    _need_h5py(ref.path)
-    signal = unpadded(_tracings(ref.path, int(ref.record)).T)
+    with _tracings(ref.path) as tracings:
+        signal = unpadded(np.asarray(tracings[int(ref.record)], dtype=np.float32).T)
     if signal.shape[1] == 0:
         raise FormatError(f"{ref.path}: exam {ref.record} is all zeros.")
     return described(Record(signal, FACTS.fs or 0.0, TWELVE), ref)
@@ -90,13 +93,9 @@ def unpadded(signal: np.ndarray) -> np.ndarray:
     return signal[:, there[0] : there[-1] + 1] if len(there) else signal[:, :0]
 
 
-def _need_h5py(path: Path) -> None:
-    if importlib.util.find_spec("h5py") is None:
-        raise EinthovenError(f"{path}: is HDF5; expected the package h5py to read it: pip install h5py.")
-
-
-def _tracings(path: Path, exam: int | None = None) -> np.ndarray:
-    """One exam (time, lead); without a number an array of one value per exam, for their count."""
+@contextmanager
+def _tracings(path: Path) -> Iterator[h5py.Dataset]:
+    """(exam, time, lead), of which nothing is read yet; what goes wrong with it is a FormatError."""
     import h5py
 
     try:
@@ -104,17 +103,13 @@ def _tracings(path: Path, exam: int | None = None) -> np.ndarray:
             tracings = file["tracings"]
             if tracings.ndim != 3 or tracings.shape[2] != len(TWELVE):
                 raise FormatError(f"{path}: expected tracings of shape (exam, time, lead=12); got {tracings.shape}.")
-            return np.empty(tracings.shape[0], dtype=bool) if exam is None else np.asarray(tracings[exam], dtype=np.float32)
-    except (OSError, KeyError, AttributeError) as error:
+            yield tracings
+    except (OSError, KeyError, AttributeError, IndexError) as error:
         raise FormatError(f"{path}: cannot be read as HDF5 with an array named tracings: {error}.") from error
 
 
 def _table(path: Path, columns: tuple[str, ...], n_exams: int) -> list[dict[str, str]]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        if missing := [name for name in columns if name not in (rows.fieldnames or ())]:
-            raise EinthovenError(f"{path}: lacks the column {', '.join(missing)}; expected {' '.join(columns)}.")
-        found = list(rows)
+    found = [row for _, row in read_csv(path, columns, f"a table of {FACTS.name}")]
     if len(found) != n_exams:
         raise EinthovenError(f"{path}: expected a row for each of {n_exams} exams in {SIGNALS}; it has {len(found)}.")
     return found

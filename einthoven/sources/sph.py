@@ -10,8 +10,6 @@ such a code then gives no label, and all of them stand in ``meta["statements"]``
 
 from __future__ import annotations
 
-import csv
-import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +21,9 @@ from einthoven.errors import EinthovenError, FormatError
 from einthoven.io.demographics import sex_of, years
 from einthoven.leads import TWELVE
 from einthoven.record import Record
+from einthoven.sources.csv_table import read_csv
 from einthoven.sources.facts import Facts, RecordRef
-from einthoven.sources.reading import described, existing_root, files, refuse_problem
+from einthoven.sources.reading import described, existing_root, files, one_of, refuse_problem
 from einthoven.sources.vocabulary import SNOMED
 
 __all__ = ["FACTS", "LABELS", "SNOMED_OF", "read", "records", "snomed", "tables"]
@@ -83,29 +82,21 @@ def records(root: Path | str, *, labels: str = "aha") -> Iterator[RecordRef]:
     A row whose file is not there, and a file that no row names, are given with their problem. Raises EinthovenError where the table is
     missing, lacks a column or cannot be read.
     """
-    if labels not in LABELS:
-        raise EinthovenError(f"expected labels as one of {', '.join(LABELS)}; got {labels!r}.")
+    one_of("labels", labels, LABELS)
     root = existing_root(root, LAYOUT)
     table = root / TABLE
     if not table.is_file():
         raise EinthovenError(f"{root}: {TABLE} is not in it; expected {LAYOUT}.")
     on_disk = {re.sub(r"^SPH(?=\d{5}$)", "A", path.stem): path for path in files(root) if path.suffix == ".h5"}
     named: set[str] = set()
-    try:
-        with open(table, encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            if missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
-                raise EinthovenError(f"{table}: lacks the column {', '.join(missing)}; expected the table of {FACTS.name}.")
-            for row in rows:
-                name, problem = (row["ECG_ID"] or "").strip(), None
-                if name in named:
-                    problem = f"{TABLE}, line {rows.line_num}: names {name} a second time."
-                elif name not in on_disk:
-                    problem = f"{TABLE}, line {rows.line_num}: its file {name}.h5 is not there."
-                named.add(name)
-                yield _ref(row, name, on_disk.get(name, root / "records" / f"{name}.h5"), labels, problem)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise EinthovenError(f"{table}: cannot be read as a table in UTF-8: {error}.") from error
+    for line, row in read_csv(table, _COLUMNS, f"the table of {FACTS.name}"):
+        name, problem = row["ECG_ID"].strip(), None
+        if name in named:
+            problem = f"{TABLE}, line {line}: names {name} a second time."
+        elif name not in on_disk:
+            problem = f"{TABLE}, line {line}: its file {name}.h5 is not there."
+        named.add(name)
+        yield _ref(row, name, on_disk.get(name, root / "records" / f"{name}.h5"), labels, problem)
     for name in sorted(on_disk.keys() - named):
         yield RecordRef(on_disk[name], name, problem=f"{TABLE} has no row for this file.")
 
@@ -118,8 +109,6 @@ def tables(root: Path) -> list[Path]:
 def read(ref: RecordRef) -> Record:
     """A recording in mV. Raises FormatError where its file is no such array, or of another length than the table says."""
     refuse_problem(ref)
-    if importlib.util.find_spec("h5py") is None:
-        raise EinthovenError(f"{ref.path}: is HDF5; expected the package h5py to read it: pip install h5py.")
     import h5py
 
     try:
@@ -144,7 +133,7 @@ def snomed(statements: list[str]) -> dict[str, float]:
 
 
 def _ref(row: dict[str, str], name: str, path: Path, labels: str, problem: str | None) -> RecordRef:
-    statements = [text.strip() for text in (row["AHA_Code"] or "").split(";") if text.strip()]
+    statements = [text.strip() for text in row["AHA_Code"].split(";") if text.strip()]
     meta: dict[str, Any] = {}
     if (age := years(row["Age"])) is not None:
         meta["age"] = age
@@ -164,7 +153,7 @@ def _ref(row: dict[str, str], name: str, path: Path, labels: str, problem: str |
         found, system, meta["statements"] = snomed(statements), SNOMED, statements
     else:
         found, system = dict.fromkeys(statements, 1.0), AHA
-    return RecordRef(path, name, (row["Patient_ID"] or "").strip() or None, labels=found, label_system=system, meta=meta, problem=problem)
+    return RecordRef(path, name, row["Patient_ID"].strip() or None, labels=found, label_system=system, meta=meta, problem=problem)
 
 
 def _number(text: Any) -> float | None:

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from xml.etree import ElementTree
 
 from einthoven.errors import FormatError
 
 LARGEST = 200_000_000  # bytes of one part, unfolded; the table of 45,000 recordings has 10 million
+MOST_CELLS = 20_000_000
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, ElementTree.ParseError, EOFError),
+    *(OSError, LookupError, ValueError, RuntimeError),  # no such file; a part or an encoding that is none; encrypted
+)
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _WORKBOOK, _RELATIONS, _STRINGS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/sharedStrings.xml"
 _ID = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
@@ -28,13 +34,17 @@ def read_sheet(path: Path) -> list[list[str]]:
         with zipfile.ZipFile(path) as file:
             strings = [_text(entry) for entry in _part(file, path, _STRINGS).findall(f"{_MAIN}si")] if _STRINGS in file.namelist() else []
             sheet = _part(file, path, _first_sheet(file, path))
-    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, NotImplementedError, EOFError) as error:
+    except _DAMAGED as error:
         raise FormatError(f"{path}: cannot be read as an Excel workbook ({error}); save its first sheet as CSV beside it.") from error
-    rows = []
+    rows: list[list[str]] = []
+    n_cells = 0
     for row in sheet.iter(f"{_MAIN}row"):
         values: list[str] = []
         for cell in row.findall(f"{_MAIN}c"):
             place = _column(cell.get("r"), len(values))
+            n_cells += max(place + 1 - len(values), 0)
+            if n_cells > MOST_CELLS:  # a few bytes can name a cell in the 18,000th column
+                raise FormatError(f"{path}: its first sheet has more than {MOST_CELLS:,} cells; save it as CSV beside it.")
             values += [""] * (place + 1 - len(values))
             values[place] = _value(cell, strings, path)
         rows.append(values)
@@ -44,10 +54,15 @@ def read_sheet(path: Path) -> list[list[str]]:
 def _part(file: zipfile.ZipFile, path: Path, name: str) -> ElementTree.Element:
     if file.getinfo(name).file_size > LARGEST:
         raise FormatError(f"{path}: its part {name} has more than {LARGEST // 1_000_000} MB; save its first sheet as CSV beside it.")
-    data = file.read(name)
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:  # no workbook has one, and entities can unfold to gigabytes
-        raise FormatError(f"{path}: its part {name} declares XML entities, which no workbook needs; save its first sheet as CSV beside it.")
-    return ElementTree.fromstring(data)
+    from defusedxml.common import DefusedXmlException
+    from defusedxml.ElementTree import fromstring
+
+    try:
+        return fromstring(file.read(name), forbid_dtd=True)
+    except DefusedXmlException as error:  # entities can unfold to gigabytes
+        raise FormatError(
+            f"{path}: its part {name} declares XML entities, which no workbook needs; save its first sheet as CSV beside it."
+        ) from error
 
 
 def _first_sheet(file: zipfile.ZipFile, path: Path) -> str:

@@ -9,7 +9,6 @@ Labels are the table's acronyms: its rhythm, and its ``Beat`` split at spaces, o
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from einthoven.errors import EinthovenError, FormatError
 from einthoven.io.demographics import years
 from einthoven.leads import TWELVE
 from einthoven.record import Record
+from einthoven.sources.csv_table import need_columns, read_csv
 from einthoven.sources.facts import Facts, RecordRef
-from einthoven.sources.reading import described, existing_root, files, refuse_problem
+from einthoven.sources.reading import described, existing_root, files, one_of, refuse_problem
 from einthoven.sources.spreadsheet import read_sheet
 
 __all__ = ["FACTS", "SIGNALS", "read", "records", "tables"]
@@ -55,8 +55,7 @@ def records(root: Path | str, *, signals: str = "recorded") -> Iterator[RecordRe
     A row whose file is not there, and a file that no row names, are given with their problem. Raises EinthovenError where the table is
     missing, or lacks a column.
     """
-    if signals not in SIGNALS:
-        raise EinthovenError(f"expected signals as one of {', '.join(SIGNALS)}; got {signals!r}.")
+    one_of("signals", signals, SIGNALS)
     root = existing_root(root, LAYOUT)
     table = next(iter(tables(root)), None)
     if table is None:
@@ -99,17 +98,19 @@ def read(ref: RecordRef) -> Record:
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    if table.suffix == ".xlsx":
-        rows = read_sheet(table)
-    else:
-        with open(table, encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file))
+    what = f"the table of diagnoses of {FACTS.name}"
+    rows = read_csv(table, _COLUMNS, what) if table.suffix == ".csv" else _of_sheet(table, what)
+    for line, row in rows:
+        if any(row.values()):
+            yield line, {name: value.strip() for name, value in row.items()}
+
+
+def _of_sheet(table: Path, what: str) -> Iterator[tuple[int, dict[str, str]]]:
+    rows = read_sheet(table)
     header = [name.strip() for name in rows[0]] if rows else []
-    if missing := [name for name in _COLUMNS if name not in header]:
-        raise EinthovenError(f"{table}: lacks the column {', '.join(missing)}; expected the table of diagnoses of {FACTS.name}.")
+    need_columns(table, header, _COLUMNS, what)
     for line, row in enumerate(rows[1:], start=2):
-        if any(row):
-            yield line, {name: value.strip() for name, value in zip(header, row + [""] * (len(header) - len(row)))}
+        yield line, dict(zip(header, row + [""] * (len(header) - len(row))))
 
 
 def _ref(row: dict[str, str], name: str, path: Path, problem: str | None) -> RecordRef:

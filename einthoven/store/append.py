@@ -1,30 +1,25 @@
-"""A further corpus goes into a store that is finished: more shards, more rows, nothing of what is there is written again but the table.
+"""What was added to a store becomes part of it: more shards, more rows, nothing of what is there is written again but the table.
 
 What a store holds is said by one file, store.json, that appears by one rename. Until then the store is the old one: new shards lie
 behind the old ones, new rows behind the old rows, and a reader takes as many rows as store.json says. An append that was killed at
 any moment and is run again ends with the same bytes.
 
-Ids of two corpora may be equal, since ``source`` tells them apart. Under one ``source`` a patient id is one person and a record id
-one recording: a second folder of one source is refused when it brings a record id that is there, unless it gets a name of its own.
+Of a corpus that was there and has grown, what came since is a further part. Everything of it that was rejected before has been tried again,
+so that all of its lines of rejected.csv are now the new part's, and its older parts have none.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from einthoven import __version__
 from einthoven.errors import StoreError
-from einthoven.sources.facts import RecordRef
+from einthoven.store.continued_split import continue_split, rule_of
+from einthoven.store.corpora import Part, one_of_each, parts
 from einthoven.store.finish import (
     appear,
     count_patients,
@@ -33,116 +28,90 @@ from einthoven.store.finish import (
     read_parts,
     rejected_in,
     remove_strays,
-    signal_facts,
     with_split,
     words,
     write_rejected,
     write_table,
 )
-from einthoven.store.layout import COUNTED, REJECTED, SPLITS, TABLE, UNFINISHED, parts_of, schema
-from einthoven.store.patients import numbered, numbered_with_copies, places_by_hash, signals_of
+from einthoven.store.layout import COUNTED, REJECTED, TABLE, UNFINISHED, parts_of, schema
+from einthoven.store.plan import give_up, settle
+from einthoven.store.rejections import lines_in
 from einthoven.store.shard import Made
-from einthoven.store.split import default_split
-from einthoven.store.split import split as divide
+from einthoven.store.split import data_sets_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PLAN = "plan.json"
-
-
-def refuse_unfit(path: Path, facts: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
-    """StoreError where a corpus cannot go into this store: what is the same of all its recordings would not be, or it is in it."""
-    there, wanted = facts["signal"], signal_facts(recipe["fs"], recipe["resampling"])
-    different = [f"{key} {there.get(key)!r} there, {wanted[key]!r} asked for" for key in wanted if there.get(key) != wanted[key]]
-    if different:
-        raise StoreError(
-            f"{path} is of another kind: {', '.join(different)}; every recording of a store is made in one way: ask for the same"
-        )
-    for part in parts_of(facts):
-        if _corpus(part["recipe"]) == _corpus(recipe):
-            changed = [key for key in {**part["recipe"], **recipe} if part["recipe"].get(key) != recipe.get(key)]
-            raise StoreError(
-                f"{recipe['source']} of {recipe['root']} is in {path} already, made with another {', '.join(changed)}; make a store of it anew"
-            )
-
-
-def _corpus(recipe: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(json.dumps(recipe.get(key), sort_keys=True) for key in ("source", "name", "root", "options"))
-
-
-def settle(path: Path, facts: Mapping[str, Any]) -> None:
-    """Clear up behind an ingest that was killed when its store.json was there already; one that is still to go on is left alone."""
-    plan = path / UNFINISHED / PLAN
-    if not plan.exists():
-        return
-    recipe = json.loads(plan.read_text(encoding="utf-8"))
-    recipe.pop("after", None)
-    if any({**part["recipe"], "tables": None} == {**recipe, "tables": None} for part in parts_of(facts)):
-        staged = path / UNFINISHED / REJECTED
-        if staged.exists():
-            os.replace(staged, path / REJECTED)
-        shutil.rmtree(path / UNFINISHED, ignore_errors=True)
-
-
-class NewIds:
-    """Passes recordings on whose ids the store has not yet under that source; eight bytes for each that it has.
-
-    Raises StoreError at one that it has.
-    """
-
-    def __init__(self, path: Path, facts: Mapping[str, Any], source: str):
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
-
-        self.path, self.source = path, source
-        table = pq.read_table(path / TABLE, columns=["record", "source"]).slice(0, facts["counts"]["records"])
-        self.there = table["record"].filter(pc.equal(table["source"].cast("string"), source))
-        self.hashes = np.sort(np.fromiter((_hash(name.as_py()) for name in self.there), np.uint64, len(self.there)))
-
-    def check(self, refs: Iterable[RecordRef]) -> Iterator[RecordRef]:
-        import pyarrow.compute as pc
-
-        for ref in refs:
-            value = _hash(ref.record)
-            place = int(np.searchsorted(self.hashes, value))
-            if place < len(self.hashes) and self.hashes[place] == value and pc.index(self.there, ref.record).as_py() >= 0:
-                raise StoreError(
-                    f"{self.path} has a recording {ref.record} of {self.source} already, and {ref.path} is another; give this corpus a name of "
-                    f"its own (name=…), under which its record and patient ids mean others"
-                )
-            yield ref
-
-
-def _hash(record: str) -> np.uint64:
-    return np.uint64(int.from_bytes(hashlib.blake2b(record.encode("utf-8", "backslashreplace"), digest_size=8).digest(), "little"))
-
-
-# ------------------------------------------------------------------------------------------------------------------ finish
+_OF_A_SPLIT = ["record", "source", "patient", "fold", "n_samples", "mean", "sd"]
 
 
 def finish_append(
-    path: Path, old: Mapping[str, Any], recipe: Mapping[str, Any], source: Any, made: list[Made], n_listed: int
-) -> dict[str, Any]:
+    path: Path,
+    old: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    source: Any,
+    made: list[Made],
+    n_listed: int,
+    own: Sequence[Part] = (),
+) -> Mapping[str, Any]:
     """Join new parts to a finished store: the table, then store.json, which is returned and with which they are there, then rejected.csv.
 
-    Raises StoreError, and leaves the store as it was, when not one of the new recordings could be used.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    old : store.json as it is; it is returned, and the store is as it was, when a corpus that has grown brought nothing new
+    own : the parts that are this corpus already; none of a new one
 
+    Raises StoreError, and leaves the store as it was, when not one of the recordings of a new corpus could be used.
+    """
     counts = counts_of(made, n_listed)
-    parts = parts_of_shards(path, made)
-    n_old, n_shards = old["counts"]["records"], len(old["shards"])
-    if counts["records"] == 0:
-        file, _, reason = next(rejected_in(parts))
-        remove_strays(path, n_shards)
-        shutil.rmtree(path / UNFINISHED)
+    parts_made = parts_of_shards(path, made)
+    if counts["records"] == 0 and not own:
+        file, _, reason = next(rejected_in(parts_made))
+        give_up(path, old)
         raise StoreError(
             f"none of the {counts['listed']} recordings under {recipe['root']} can be used; the first, {file}: {reason}. {path} is as it was"
         )
-    write_rejected(path / UNFINISHED / REJECTED, [*_lines(path / REJECTED, old["counts"]["rejected"]), *rejected_in(parts)])
+    if counts["records"] == 0 and set(map(tuple, rejected_in(parts_made))) <= set(lines_in(path, *(part.lines for part in own))):
+        give_up(path, old)
+        return old
+    numbers = {part.number for part in own}
+    others = [part.lines for part in parts(old) if part.number not in numbers]
+    write_rejected(path / UNFINISHED / REJECTED, [*(lines_in(path, *others) if others else ()), *rejected_in(parts_made)])
+    n_patients, n_new_patients = old["counts"]["patients"], 0
+    if counts["records"]:
+        n_patients, n_new_patients = _add_rows(path, old, recipe, parts_made, counts["records"])
+    else:
+        made = []
+    remove_strays(path, len(old["shards"]) + len(made))
+    new = {
+        "source": asdict(source),
+        "recipe": recipe,
+        "code": {"einthoven": __version__},
+        "counts": {**counts, "patients": n_new_patients},
+        "n_shards": len(made),
+    }
+    parts_now = [_without_rejected(one) if number in numbers else one for number, one in enumerate(parts_of(old))] + [new]
+    facts = {
+        **old,
+        "source": _joined(one_of_each((one["recipe"], one["source"]) for one in parts_now)),
+        "counts": {**{name: sum(one["counts"][name] for one in parts_now) for name in counts}, "patients": n_patients},
+        "shards": [*old["shards"], *(one.n_counts for one in made)],
+        "parts": parts_now,
+    }
+    appear(path, facts)
+    settle(path, facts)
+    return facts
 
+
+def _without_rejected(part: Mapping[str, Any]) -> dict[str, Any]:
+    counts = part["counts"]
+    return {**part, "counts": {**counts, "listed": counts["records"], "rejected": 0}}
+
+
+def _add_rows(path: Path, old: Mapping[str, Any], recipe: Mapping[str, Any], made: Sequence[Path], n_new: int) -> tuple[int, int]:
+    """Put new rows behind the old ones in the table: (patients of all rows, patients of the new ones)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    n_old = old["counts"]["records"]
     file = pq.ParquetFile(path / TABLE)
     there = file.schema_arrow
     metadata = dict(there.metadata or {})
@@ -150,11 +119,15 @@ def finish_append(
     for field in schema():
         if field.name not in there.names:  # of a store that an earlier version made
             columns = columns.append(field)
-    with_moments = ["record", "source", "patient", "fold", "n_samples", "mean", "sd"]
-    was = file.read(columns=[*with_moments, "split"]).slice(0, n_old)
-    now = pa.concat_tables(pq.read_table(part, columns=with_moments) for part in parts).replace_schema_metadata(None)
-    ids = pa.concat_tables([was.select(with_moments).replace_schema_metadata(None).cast(now.schema), now]).unify_dictionaries()
-    split, rule = continue_split(ids, was["split"].combine_chunks(), json.loads(metadata.get(b"split", b"{}")), recipe)
+    was = file.read(columns=[*_OF_A_SPLIT, "split"]).slice(0, n_old)
+    now = pa.concat_tables(pq.read_table(part, columns=_OF_A_SPLIT) for part in made).replace_schema_metadata(None)
+    ids = pa.concat_tables([was.select(_OF_A_SPLIT).replace_schema_metadata(None).cast(now.schema), now]).unify_dictionaries()
+
+    def data_sets() -> list[str]:
+        return data_sets_of(pa.concat_tables(pq.read_table(part, columns=["source", "meta"]) for part in made))
+
+    rule = rule_of(json.loads(metadata.get(b"split", b"{}")), n_old)
+    split, rule = continue_split(ids, was["split"].combine_chunks(), rule, recipe, data_sets)
     n_patients, n_new_patients = count_patients(ids), count_patients(ids.slice(n_old))
     del was, now, ids
 
@@ -166,34 +139,10 @@ def finish_append(
             if len(piece):
                 yield piece
 
-    n_total = n_old + counts["records"]
-    metadata |= {b"split": json.dumps(rule).encode(), COUNTED: json.dumps([n_old, n_total]).encode()}
-    new = with_split(read_parts(parts), words(split))
+    metadata |= {b"split": json.dumps(rule).encode(), COUNTED: json.dumps([n_old, n_old + n_new]).encode()}
+    new = with_split(read_parts(made), words(split))
     write_table(path / TABLE, (piece for pieces in (rows(), new) for piece in pieces), columns.with_metadata(metadata))
-    remove_strays(path, n_shards + len(made))
-    part = {
-        "source": asdict(source),
-        "recipe": recipe,
-        "code": {"einthoven": __version__},
-        "counts": {**counts, "patients": n_new_patients},
-        "n_shards": len(made),
-    }
-    parts_now = [*parts_of(old), part]
-    facts = {
-        **old,
-        "source": _joined([one["source"] for one in parts_now]),
-        "counts": {**{name: old["counts"][name] + counts[name] for name in counts}, "patients": n_patients},
-        "shards": [*old["shards"], *(one.n_counts for one in made)],
-        "parts": parts_now,
-    }
-    appear(path, facts)
-    settle(path, facts)
-    return facts
-
-
-def _lines(path: Path, n: int) -> list[list[str]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.reader(file))[1 : n + 1]
+    return n_patients, n_new_patients
 
 
 def _joined(sources: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -209,64 +158,3 @@ def _joined(sources: list[Mapping[str, Any]]) -> dict[str, Any]:
             known = [str(value) for value in dict.fromkeys(values) if value is not None]
             joined[key] = " + ".join(known) if known else None
     return joined
-
-
-# ------------------------------------------------------------------------------------------------------------------- split
-
-
-def continue_split(ids: pa.Table, there: pa.Array, rule: Mapping[str, Any], recipe: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
-    """The split of new rows, (new row,) of text, and the rule with what was done for them; rows that are there keep theirs.
-
-    ids   : record, source, patient, fold, n_samples, mean and sd of the old rows and then of the new ones
-    there : (old row,) the old rows' split
-
-    A person who is there, or a copy of whose recording is, goes where that is. Of the others, a random split puts each by the hash of
-    seed and person, the one by which it ordered them; a split by folds takes the folds of the new corpus where it has them; after any
-    other (a split that somebody gave, say) the new corpus gets what it would get alone. Where there are no folds: at random.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    n_old = len(there)
-    new = ids.slice(n_old)
-    old_part = np.array([SPLITS.index(name) if name in SPLITS else -1 for name in there.to_pylist()], dtype=np.int64)
-    old_keys, old_of_row = numbered(ids.slice(0, n_old))
-    of_old_key = np.full(len(old_keys), -1, dtype=np.int64)
-    of_old_key[old_of_row] = old_part
-    keys, of_row = numbered_with_copies(new)
-    known = pc.index_in(keys, value_set=pa.array(old_keys)).fill_null(-1).to_numpy(zero_copy_only=False)
-    of_key = np.where(known >= 0, of_old_key[known], -1)
-
-    signal = signals_of(ids)
-    of_signal = np.full(int(signal.max()) + 1, -1, dtype=np.int64)
-    of_signal[signal[:n_old][::-1]] = old_part[::-1]
-    copied = of_signal[signal[n_old:]]
-    rows = np.flatnonzero((copied >= 0) & (of_key[of_row] < 0))[::-1]
-    of_key[of_row[rows]] = copied[rows]
-
-    strategy = rule.get("strategy")
-    if strategy in ("random", "stratified"):
-        part, how = None, {"strategy": "random", "fractions": rule.get("fractions", [0.8, 0.1, 0.1]), "seed": rule.get("seed", 1)}
-    else:
-        part, how = _by_folds(new, rule)
-    if part is None:
-        share = np.cumsum(np.asarray(how["fractions"], dtype=np.float64))
-        part = np.searchsorted(share[:-1] / share[-1], places_by_hash(keys, how["seed"]), side="right")[of_row]
-    part = np.where(of_key[of_row] >= 0, of_key[of_row], part)
-    appended = {"source": recipe.get("name", recipe["source"]), "root": recipe["root"], **how}
-    return np.array(SPLITS)[part], {**rule, "appended": [*rule.get("appended", []), appended]}
-
-
-def _by_folds(new: pa.Table, rule: Mapping[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
-    at_random = {"strategy": "random", "fractions": [0.8, 0.1, 0.1], "seed": 1}
-    if rule.get("strategy") == "fold":
-        how = {key: rule[key] for key in ("strategy", "valid_fold", "test_fold") if key in rule}
-        try:
-            column = divide(new, **how)
-        except StoreError:  # no folds here, or others
-            return None, at_random
-    else:
-        column, how = default_split(new)
-        if how["strategy"] != "fold":
-            return None, at_random
-    return np.select([column == name for name in SPLITS], range(len(SPLITS))), how

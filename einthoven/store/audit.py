@@ -1,15 +1,17 @@
 """A look at every recording of one or several stores: doubts about unit, rate, leads and noise, copies, patients on two sides, labels that are missing.
 
-One pass measures, in processes of its own where there are many recordings; candidates for copies lie on disk (``einthoven.store.duplicates``), and
-sentences of only so many recordings are kept in memory, so that millions fit. What was found of each recording goes into the column ``quality``
-of its store; what was found of all of them is an ``Audit``.
+One pass measures; candidates for copies lie on disk (``einthoven.store.duplicates``) and are then proved; both in processes of their own where there are
+many recordings. What was found of each recording goes into the column ``quality`` of its store; what was found of all of them is an ``Audit``.
 """
 
 from __future__ import annotations
 
+import itertools
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,18 +21,24 @@ from einthoven.errors import StoreError
 from einthoven.store.audit_files import Lines, write_audit
 from einthoven.store.comparison import Copy
 from einthoven.store.coverage import Leak, called, leaks
-from einthoven.store.duplicates import Words, prove
-from einthoven.store.measure import Loader, alphabet_of, measured
+from einthoven.store.crew import Run, crew
+from einthoven.store.duplicates import Pair, Words, prove
+from einthoven.store.duplicates import room as room_for
+from einthoven.store.measure import alphabet_of, chunks, measure
 from einthoven.store.quality_columns import assign_quality
 from einthoven.store.read import Store
 from einthoven.store.tally import Doubted, StoreAudit, Tally
+from einthoven.store.together import Together
 from einthoven.store.workers import available
 
 SMALL = 2000
 """Recordings that one process looks at in less time than other processes need to start."""
 
+PROOFS = 64
+"""Pairs of recordings that one process compares before it reports."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Twin:
     """Two recordings that are copies: the stores and rows of ``copy.first`` and ``copy.second``, and what is wrong about having both.
 
@@ -48,8 +56,8 @@ class Twin:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found. ``twins``: every pair of copies; ``leaks``: patients on two sides of a split; ``worst``: for each kind of doubt the recordings
-    that show it most."""
+    """What was found. ``twins``: every pair of copies, some 800 bytes of memory each; ``leaks``: patients on two sides of a split; ``worst``: for each
+    kind of doubt the recordings that show it most."""
 
     stores: tuple[StoreAudit, ...]
     twins: tuple[Twin, ...]
@@ -75,6 +83,11 @@ class Audit:
         )
 
 
+def room(stores: Sequence[Store]) -> int:
+    """Bytes that an audit of these stores may need on disk while it runs."""
+    return sum(room_for(store.column("n_samples") / store.fs) for store in stores)
+
+
 def audit(
     stores: Sequence[Path | str | Store] | Path | str | Store,
     *,
@@ -82,6 +95,7 @@ def audit(
     progress: Callable[[int, int], None] | None = None,
     out: Path | str | None = None,
     write: bool = True,
+    scratch: Path | str | None = None,
 ) -> Audit:
     """Look at every recording of these stores.
 
@@ -89,8 +103,9 @@ def audit(
     progress : is told (recordings done, recordings)
     out      : a folder for ``audit.json``, ``suspicions.csv`` (a line per doubt, of all recordings) and ``copies.csv``
     write    : put the column ``quality`` into each store's table (not into one at a URL)
+    scratch  : a folder with as much free disk as ``room`` says; None: the machine's for temporary files (``TMPDIR``)
 
-    Raises StoreError where there is no store.
+    Raises StoreError where there is no store, no room, or a process is killed.
     """
     began = time.monotonic()
     given = [stores] if isinstance(stores, str | Path | Store) else list(stores)
@@ -101,18 +116,18 @@ def audit(
         raise StoreError("expected each store once; every recording would be a copy of itself")
     if workers is not None and workers < 1:
         raise StoreError(f"expected at least one worker; got {workers}")
-    begins = np.concatenate([[0], np.cumsum([len(store) for store in opened])]).astype(np.int64)
-    n = int(begins[-1])
-    tally = Tally(opened, begins)
-    with tempfile.TemporaryDirectory(prefix="einthoven-audit-") as folder, Lines(out) as lines:
-        words = Words(Path(folder))
-        for chunk in measured(opened, begins, alphabet_of(opened, begins), workers or (1 if n <= SMALL else available())):
+    together, needed = Together(opened), room(opened)
+    tally, n = Tally(together), len(together)
+    n_workers = workers or (1 if n <= SMALL else available())
+    with _scratch(scratch, needed) as folder, Lines(out) as lines, crew(together, n_workers) as run:
+        words = Words(folder, n, needed)
+        for chunk in run(measure, chunks(together, alphabet_of(together))):
             tally.take(chunk, lines)
-            words.write(chunk.words)
+            words.add(chunk.words)
             if progress is not None:
                 progress(tally.n_done, n)
-        copies = _copies(words, tally, Loader(opened, begins))
-    twins = tuple(_twin(copy, opened, begins) for copy in copies)
+        copies = _copies(words, tally.digests, together, run)
+    twins = tuple(_twins(copies, together))
     tally.mark_copies(copies)
     found = Audit(tally.per_store(), twins, tuple(leaks(opened)), tally.worst(), time.monotonic() - began)
     if write:
@@ -124,30 +139,61 @@ def audit(
     return found
 
 
+@contextmanager
+def _scratch(parent: Path | str | None, needed: int) -> Iterator[Path]:
+    """A folder that is gone afterwards; StoreError where its disk has not the room."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="einthoven-audit-", dir=parent)
+    except OSError as error:
+        raise StoreError(
+            f"{parent or 'TMPDIR'}: no folder for temporary files can be made there ({error.strerror or error}); name another"
+        ) from error
+    with folder as name:
+        free = shutil.disk_usage(name).free
+        if free < needed:
+            raise StoreError(
+                f"expected {needed / 1e9:.3g} GB of free disk under {Path(name).parent}, where words of every recording are kept for a while; it has "
+                f"{free / 1e9:.3g} GB: name a folder with more (scratch)"
+            )
+        yield Path(name)
+
+
 # -------------------------------------------------------------------------------------------------------------------- copies
 
 
-def _copies(words: Words, tally: Tally, load: Loader) -> list[Copy]:
+def _copies(words: Words, digests: np.ndarray, together: Together, run: Run) -> list[Copy]:
     """Copies by their words, proved; and recordings whose counts are the same, with or without beats in them."""
-    found = {(copy.first, copy.second): copy for copy in prove(words.candidates(), load)}
-    order = np.argsort(tally.digests, kind="stable")
-    digest = tally.digests[order]
-    for group in np.split(order, np.flatnonzero(digest[1:] != digest[:-1]) + 1):
-        if len(group) < 2 or tally.digests[group[0]] == 0:
-            continue
-        first = int(group[0])
-        for second in group[1:].tolist():
-            if (first, second) not in found:
-                one, two = load(first), load(second)
-                if one.leads == two.leads and one.fs == two.fs and np.array_equal(one.signal, two.signal):
-                    found[first, second] = Copy(first, second, 0.0, 0.0, one.seconds, 1.0, 0.0, True, ())
+    found = {(copy.first, copy.second): copy for some in run(_proved, _batches(words.candidates())) for copy in some}
+    order = np.argsort(digests, kind="stable")
+    digest = digests[order]
+    for at in np.flatnonzero((digest[1:] == digest[:-1]) & (digest[1:] != 0)).tolist():
+        first, second = int(order[np.searchsorted(digest, digest[at])]), int(order[at + 1])
+        if (first, second) not in found:
+            one, two = together.load(first), together.load(second)
+            if one.leads == two.leads and one.fs == two.fs and np.array_equal(one.signal, two.signal):
+                found[first, second] = Copy(first, second, 0.0, 0.0, one.seconds, 1.0, 0.0, True, ())
     return [found[key] for key in sorted(found)]
 
 
-def _twin(copy: Copy, stores: list[Store], begins: np.ndarray) -> Twin:
-    (a, i), (b, j) = (Loader(stores, begins).place(number) for number in (copy.first, copy.second))
-    one, two = (stores[at].column("patient")[row] for at, row in ((a, i), (b, j)))
-    same_source = stores[a].column("source")[i] == stores[b].column("source")[j]
-    patients = "unknown" if one is None or two is None or not same_source else "the same" if one == two else "two"
-    across = stores[a].column("split")[i] != stores[b].column("split")[j]
-    return Twin((a, b), (i, j), (stores[a].column("record")[i], stores[b].column("record")[j]), copy, patients, bool(across))
+def _batches(pairs: Iterator[Pair]) -> Iterator[tuple[list[Pair]]]:
+    while some := list(itertools.islice(pairs, PROOFS)):
+        yield (some,)
+
+
+def _proved(together: Together, pairs: list[Pair]) -> list[Copy]:
+    return list(prove(pairs, together.load))
+
+
+def _twins(copies: list[Copy], together: Together) -> Iterator[Twin]:
+    """Copies with the names of their recordings and what is known of their patients and parts."""
+    first, second = (np.array(numbers, dtype=np.int64) for numbers in ([copy.first for copy in copies], [copy.second for copy in copies]))
+    columns = {
+        name: list(zip(together.texts(name, first), together.texts(name, second))) for name in ("record", "patient", "source", "split")
+    }
+    for at, copy in enumerate(copies):
+        (a, i), (b, j) = together.place(copy.first), together.place(copy.second)
+        one, two = columns["patient"][at]
+        sources, splits = columns["source"][at], columns["split"][at]
+        patients = "unknown" if one is None or two is None or sources[0] != sources[1] else "the same" if one == two else "two"
+        records = str(columns["record"][at][0]), str(columns["record"][at][1])
+        yield Twin((a, b), (i, j), records, copy, patients, splits[0] != splits[1])

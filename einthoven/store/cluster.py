@@ -11,7 +11,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,10 +19,13 @@ from einthoven import __version__
 from einthoven.errors import StoreError
 from einthoven.store.shard import Job, Made
 
+_LOG = logging.getLogger(__name__)
+
 PATIENCE = 300.0
 """Seconds without any worker after which an ingest gives up: long enough for a queue to start another."""
 
-_CONNECT = 30.0
+_CONNECT = 8.0  # seconds within which a scheduler answers; one that is there does so at once
+_SILENT = 2.0  # seconds after which it is said that one is waited for
 _STEADY = 2.0  # seconds
 
 
@@ -32,7 +35,8 @@ def cluster(address: str) -> Iterator[Executor]:
 
     address : of its scheduler, ``tcp://machine:8786``; or ``local:n``: n processes of this machine under a scheduler of their own, for trying
 
-    Raises StoreError where dask is not installed, the scheduler does not answer, or a worker has another version of einthoven.
+    A scheduler that does not answer at once is waited for, which is said through logging. Raises StoreError where dask is not installed, the
+    scheduler does not answer in time, or a worker has another version of einthoven.
     """
     try:
         import dask
@@ -50,10 +54,12 @@ def cluster(address: str) -> Iterator[Executor]:
                 n_workers=int(local[1]), threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=logging.CRITICAL
             )
     try:
+        if own is None:
+            _refuse_silent(address)
         try:
             client = distributed.Client(own or address, timeout=_CONNECT, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
-            raise StoreError(f"no dask scheduler answers at {address} ({error}); start one with `dask scheduler`") from error
+            raise _no_scheduler(address, error) from error
         try:
             others = {where: there for where, there in client.run(_version).items() if there != __version__}
             if others:
@@ -67,6 +73,31 @@ def cluster(address: str) -> Iterator[Executor]:
     finally:
         if own is not None:
             own.close()
+
+
+def _refuse_silent(address: str) -> None:
+    """StoreError where no scheduler answers in time. dask's client would find that out as well, and then wait much longer for its own end."""
+    import asyncio
+
+    from distributed import Security
+    from distributed.comm import connect
+
+    async def meet() -> None:
+        comm = await connect(address, timeout=_CONNECT, **Security().get_connection_args("client"))
+        await comm.close()
+
+    # in a thread of its own: whoever calls may have an event loop already, as a notebook has
+    with ThreadPoolExecutor(1) as thread:
+        met = thread.submit(lambda: asyncio.run(meet()))
+        if not wait([met], timeout=_SILENT).done:
+            _LOG.warning("no dask scheduler answers at %s yet; it is tried for %.0f s", address, _CONNECT)
+        error = met.exception()
+    if error is not None:  # of whatever kind: what answers there may be anything
+        raise _no_scheduler(address, error) from error
+
+
+def _no_scheduler(address: str, error: BaseException) -> StoreError:
+    return StoreError(f"no dask scheduler answers at {address} ({' '.join(str(error).split())}); start one with `dask scheduler`")
 
 
 def _version() -> str:

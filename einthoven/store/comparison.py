@@ -23,10 +23,14 @@ lead to compare. Resampling and rounding leave 0.01 to 0.09, two beats of one he
 where each lead may have a factor of its own. The first and the last second may have EDGE beside others that are the same."""
 
 SECONDS, SECONDS_OF_ONE_LEAD = 3, 5
-"""Seconds on end that must be the same, in two leads and more, and where there is but one to compare."""
+"""Seconds on end that must be the same, in two leads and more, and where there is but one to compare, or leads that were moved in time."""
+
+SKEW = 0.04
+"""Seconds by which a lead may be later or earlier than the others of its recording: converters that read one lead after the other, and headers that
+undo it or do not."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Copy:
     """Two recordings that share a stretch of signal.
 
@@ -56,13 +60,22 @@ def compare(first: Record, second: Record, lag: float) -> tuple[float, float, fl
         return None
     place = {canonical(name): row for row, name in enumerate(first.leads)}
     names = [canonical(name) for name in second.leads]
-    own = [(place[name], row) for row, name in enumerate(names) if name in place]
-    pairs, moved = _leads_in_common(a, b, own, first.leads, names)
-    if not pairs:
-        return None
-    x, y = a[[one for one, _ in pairs]], b[[two for _, two in pairs]]
-    begin, end, factor, residual = _same_seconds(x, y)
-    if end - begin < (SECONDS if len(pairs) > 1 else SECONDS_OF_ONE_LEAD):
+    own = ((place[name], row) for row, name in enumerate(names) if name in place)
+    live = [(i, j) for i, j in own if a[i].any() and b[j].any()]
+    pairs, moved = _leads_in_common(a, b, live, first.leads, names)
+    if pairs:
+        x, y = a[[one for one, _ in pairs]], b[[two for _, two in pairs]]
+        begin, end, factor, residual = _same_seconds(x, y)
+        enough: float = SECONDS if len(pairs) > 1 else SECONDS_OF_ONE_LEAD
+        apart = [names[j] for i, j in live if i not in {one for one, _ in pairs} and j not in {two for _, two in pairs}]
+        moved += [f"{', '.join(apart)} {'is' if len(apart) == 1 else 'are'} not the same"] if apart else []
+    else:
+        x, y, moved = _skewed(a, b, live, names)
+        if not len(x):
+            return None
+        begin, end, factor, residual = _same_seconds(x, y)
+        enough = SECONDS_OF_ONE_LEAD if residual < ALIKE_BY_LEAD else np.inf
+    if end - begin < enough:
         return None
     start_first, start_second = max(lag, 0.0) + begin, max(-lag, 0.0) + begin
     exact = _is_exact(first, second)
@@ -103,7 +116,7 @@ def _piece(record: Record, start: float, seconds: float) -> np.ndarray:
 
 
 def _leads_in_common(
-    a: np.ndarray, b: np.ndarray, own: list[tuple[int, int]], first: tuple[str, ...], second: list[str]
+    a: np.ndarray, b: np.ndarray, live: list[tuple[int, int]], first: tuple[str, ...], second: list[str]
 ) -> tuple[list[tuple[int, int]], list[str]]:
     """Rows that hold one signal, by name where half of the names agree, else by likeness; and in words which names do not agree."""
 
@@ -120,10 +133,9 @@ def _leads_in_common(
         )
         return len(each) > 0 and each[max(0, min(len(each) - 1, max(SECONDS - 1, len(each) // 2 - 1)))] > 0.985
 
-    live = [(i, j) for i, j in own if a[i].any() and b[j].any()]
     agreeing = [(i, j) for i, j in live if alike(a[i], b[j])]
     words = [f"{second[j]} is inverted" for i, j in agreeing if likeness(a[i], b[j]) < 0]
-    if live and 2 * len(agreeing) > len(live) and len(agreeing) == len(live):
+    if live and len(agreeing) == len(live):
         return agreeing, words
     if len(live) > 2 and not agreeing and not _any_alike(a, b):
         return [], []
@@ -140,6 +152,28 @@ def _leads_in_common(
     if 2 * len(found) <= len(live):
         return [], []
     return found, words
+
+
+def _skewed(a: np.ndarray, b: np.ndarray, own: list[tuple[int, int]], names: list[str]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Leads of one name laid upon one another each with a lag of its own, (lead, time) of both, where one lag does not serve all; and in words which
+    leads are moved. No lead where this is not so."""
+    from scipy.signal import correlate
+
+    reach = round(SKEW * FS)
+    width = a.shape[1] - 2 * reach
+    if len(own) < 2 or width < SECONDS_OF_ONE_LEAD * FS or not _any_alike(a, b):
+        return a[:0], b[:0], []
+    dots = [correlate(a[i], b[j, reach : reach + width], mode="valid", method="fft") for i, j in own]
+    shifts = [int(np.argmax(dot)) for dot in dots]
+    usual = max(shifts, key=shifts.count)
+    others = "the other leads" if len(own) > 2 else names[own[shifts.index(usual)][1]]
+    words = [
+        f"{names[j]} is {1000 * abs(shift - usual) / FS:.0f} ms {'earlier' if shift > usual else 'later'} beside {others}"
+        for (_, j), shift in zip(own, shifts)
+        if shift != usual
+    ]
+    x = np.stack([a[i, shift : shift + width] for (i, _), shift in zip(own, shifts)])
+    return (x, b[[j for _, j in own], reach : reach + width], words) if words else (a[:0], b[:0], [])
 
 
 def _any_alike(a: np.ndarray, b: np.ndarray) -> bool:
@@ -196,4 +230,4 @@ def _differences(
     words += moved if len(moved) < 4 else [f"{moved[0]}, and {len(moved) - 1} more leads under other names"]
     if set(first.leads) != set(second.leads) and not moved:
         words.append(f"{len(first.leads)} and {len(second.leads)} leads")
-    return tuple(words) or (f"a residual of {100 * residual:.1f} %",)
+    return tuple(words) or (f"the same but for {100 * residual:.1f} % of the signal's size: noise, rounding or a filter",)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from einthoven.sources.vocabulary import SCP, SNOMED, scp_names, snomed_names
 from einthoven.store.read import Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ANONYMOUS = frozenset({"folder"})
 """Sources under whose name anybody's recordings go: equal patient ids in two stores are not one person."""
@@ -101,26 +105,42 @@ def leaks(stores: Sequence[Store]) -> list[Leak]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    tables = []
-    for number, store in enumerate(stores):
-        table = store.take(["source", "patient", "split"])
-        columns = {name: table[name].cast(pa.string()).combine_chunks() for name in table.column_names}
-        realm = (
-            pc.if_else(pc.is_in(columns["source"], pa.array(sorted(ANONYMOUS))), f"{number}", "")
-            if len(stores) > 1
-            else pa.array([""] * len(table))
-        )
-        tables.append(pa.table({**columns, "realm": realm, "store": pa.array([called(store)] * len(table), pa.string())}))
-    rows = pa.concat_tables(tables)
-    rows = rows.filter(pc.and_(pc.is_valid(rows["patient"]), pc.is_valid(rows["split"])))
-    persons = rows.group_by(["source", "patient", "realm"]).aggregate([("split", "min"), ("split", "max")])
-    torn = persons.filter(pc.not_equal(persons["split_min"], persons["split_max"])).select(["source", "patient", "realm"])
+    named = Counter(name for store in stores for name in store.codes("source")[1][:-1].tolist())
+    shared = {name for name, n in named.items() if n > 1} - ANONYMOUS
+    places = pa.concat_tables([_places(number, store, shared) for number, store in enumerate(stores)])
+    places = places.filter(pc.is_valid(places["patient"]))
+    person = ["source", "patient", "realm"]
+    persons = places.group_by(person).aggregate([("split", "min"), ("split", "max")])
+    torn = persons.filter(pc.not_equal(persons["split_min"], persons["split_max"])).select(person)
     if not len(torn):
         return []
-    places = rows.join(torn, keys=["source", "patient", "realm"], join_type="inner")
-    counted = places.group_by(["source", "patient", "realm", "store", "split"]).aggregate([("split", "count")])
-    found: dict[tuple[str, str, str], dict[str, int]] = {}
-    for row in counted.to_pylist():
-        name = row["split"] if len(stores) == 1 else f"{row['store']}: {row['split']}"
-        found.setdefault((row["source"], row["patient"], row["realm"]), {})[name] = row["split_count"]
-    return [Leak(source, patient, dict(sorted(found[source, patient, realm].items()))) for source, patient, realm in sorted(found)]
+    found: dict[tuple[str, ...], dict[str, int]] = {}
+    for row in places.join(torn, keys=person, join_type="inner").to_pylist():
+        name = row["split"] if len(stores) == 1 else f"{called(stores[row['store']])}: {row['split']}"
+        found.setdefault(tuple(row[name] for name in person), {})[name] = row["n"]
+    return [Leak(key[0], key[1], dict(sorted(found[key].items()))) for key in sorted(found)]
+
+
+def _places(number: int, store: Store, shared: Collection[str]) -> pa.Table:
+    """Persons and the parts in which they have recordings, a row for each part: those who stand in two, or who may stand in another store too. By
+    numbers, so that no name is read of the many who stand in one.
+
+    shared : sources that other stores have as well
+    """
+    import pyarrow as pa
+
+    source, names = store.codes("source")
+    split, parts = store.codes("split")
+    known = np.flatnonzero(split < len(parts) - 1)
+    key, first, n = np.unique(store.patient_number[known] * len(parts) + split[known], return_index=True, return_counts=True)
+    again = np.flatnonzero(np.diff(key // len(parts)) == 0)
+    kept = np.array([name in shared for name in names.tolist()], dtype=bool)[source[known[first]]]
+    kept[again] = kept[again + 1] = True
+    rows, n = known[first[kept]], n[kept]
+    who = names[source[rows]].tolist()
+    patient = store.take(["patient"])["patient"].cast(pa.string()).take(pa.array(rows)) if len(rows) else pa.array([], pa.string())
+    return pa.table({
+        "source": pa.array(who, pa.string()), "patient": patient, "store": np.full(len(rows), number),
+        "realm": pa.array([str(number) if name in ANONYMOUS else "" for name in who], pa.string()),
+        "split": pa.array(parts[split[rows]].tolist(), pa.string()), "n": n,
+    })  # fmt: skip

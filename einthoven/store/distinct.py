@@ -21,14 +21,19 @@ def distinct(offsets: np.ndarray, *values: np.ndarray, apart: np.ndarray | None 
     apart = np.zeros(len(offsets) - 1, dtype=np.int64) if apart is None else np.asarray(apart, dtype=np.int64)
     for seed in range(64):
         signature = _signatures(offsets, bits, apart, np.random.default_rng(seed))
-        _, first, which = np.unique(signature, return_index=True, return_inverse=True)
-        order = np.argsort(first, kind="stable")
-        place = np.empty(len(order), dtype=np.int64)
-        place[order] = np.arange(len(order))
-        first, which = first[order], place[which]
+        which, first = in_order_of_coming(signature)
         if _agree(offsets, bits, apart, first[which]):
             return which, first
     raise AssertionError("sums with 64 sets of random weights met by chance")
+
+
+def in_order_of_coming(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Different values numbered in the order in which they first come: the number of each, (row,) int64, and where each first is, (value,) int64."""
+    _, first, which = np.unique(values, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return place[which], first[order]
 
 
 def _signatures(offsets: np.ndarray, bits: list[np.ndarray], apart: np.ndarray, rng: np.random.Generator) -> np.ndarray:

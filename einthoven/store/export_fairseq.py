@@ -31,11 +31,12 @@ from einthoven.signal.resample import resample
 from einthoven.signal.scale import moments
 from einthoven.sources.vocabulary import LabelClass
 from einthoven.store.export_folder import Exported, Tell, begin, finish, put, writing_table
-from einthoven.store.fairseq_labels import default_classes, label_matrix, write_labels
+from einthoven.store.fairseq_labels import default_classes, write_labels
 from einthoven.store.fairseq_manifests import Pieces, write_manifests
-from einthoven.store.fairseq_recording import Entry, mat
+from einthoven.store.fairseq_recording import Entry, file_name, mat, refuse_one_name_twice, segment_length
 from einthoven.store.layout import parts_of
 from einthoven.store.read import Store
+from einthoven.store.targets import targets_of
 
 STAGES = ("org", "preprocessed", "segmented")
 SCALINGS = ("zscore", "none")
@@ -133,13 +134,12 @@ class _Plan:
         wanted = {canonical(name) for name in leads}
         if not wanted or not wanted <= set(TWELVE):
             raise StoreError(f"expected leads among {' '.join(TWELVE)}; got {' '.join(leads) or 'none'}")
-        if not (fs > 0 and seconds > 0 and abs(seconds * fs - round(seconds * fs)) < 1e-6):
-            raise StoreError(f"expected segments of a whole number of samples; got {seconds:g} s at {fs:g} Hz")
+        segment_length(seconds, fs)
         return cls(stages, float(seconds), float(fs), tuple(name for name in TWELVE if name in wanted), scaling, missing)
 
     @property
     def n_window(self) -> int:
-        return round(self.seconds * self.fs)
+        return segment_length(self.seconds, self.fs)
 
     def options(self) -> dict[str, Any]:
         return {
@@ -160,7 +160,7 @@ class _Said:
 
 
 def _old_name(source: str) -> str:
-    return "_".join(NAMES.get(source, source).replace("/", " ").split())
+    return file_name(NAMES.get(source, source))
 
 
 def _names(store: Store) -> list[str]:
@@ -172,14 +172,13 @@ def _names(store: Store) -> list[str]:
         if of in _NAMED_BY_PATH and not Path(file).is_absolute():
             parts = list(Path(file).with_suffix("").parts)
             name = "/".join(parts[1:] if parts[0] == "training" else parts)
-        names.append(f"{_old_name(of)}_" + "_".join(name.replace("/", " ").replace("\\", " ").split()))
+        names.append(f"{_old_name(of)}_{file_name(name)}")
     seen: dict[str, int] = {}
     for at, name in enumerate(names):
         seen[name] = seen.get(name, 0) + 1
         if seen[name] > 1:
             names[at] = f"{name}-{seen[name]}"
-    if len(set(names)) < len(names):
-        raise StoreError(f"{store.path}: two recordings would be written under one name; rename one of the records in the corpus")
+    refuse_one_name_twice(store, names)
     return names
 
 
@@ -188,7 +187,7 @@ def _labels(store: Store, folder: Path, rows: np.ndarray, classes: Sequence[Labe
     classes = default_classes(store, rows) if classes is None else classes
     if not classes:
         return np.zeros(len(rows), dtype=bool)
-    label = label_matrix(store, classes)[rows]
+    label = targets_of(store, rows, classes)
     labelled = ~np.isnan(label).all(axis=1)
     if not labelled.any():
         return labelled

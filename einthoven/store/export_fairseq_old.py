@@ -25,10 +25,10 @@ from einthoven.leads import TWELVE, canonical
 from einthoven.signal.resample import resample
 from einthoven.sources.vocabulary import CLASSES, LabelClass
 from einthoven.store.export_folder import Exported, Tell, begin, finish, put
-from einthoven.store.fairseq_labels import label_matrix
 from einthoven.store.fairseq_manifests import Pieces, write_manifests
-from einthoven.store.fairseq_recording import mat, rate
+from einthoven.store.fairseq_recording import file_name, mat, rate, refuse_one_name_twice, segment_length
 from einthoven.store.read import Store
+from einthoven.store.targets import targets_of
 
 
 def export(
@@ -57,14 +57,13 @@ def export(
     wanted = tuple(canonical(name) for name in leads)
     if not wanted or not set(wanted) <= set(TWELVE) or len(set(wanted)) < len(wanted):
         raise StoreError(f"expected leads among {' '.join(TWELVE)}, each once; got {' '.join(leads) or 'none'}")
-    if not (fs > 0 and seconds > 0 and abs(seconds * fs - round(seconds * fs)) < 1e-6):
-        raise StoreError(f"expected segments of a whole number of samples; got {seconds:g} s at {fs:g} Hz")
+    n_window = segment_length(seconds, fs)
     options = {"seconds": seconds, "fs": fs, "leads": list(wanted), "classes": [one.abbreviation for one in classes]}
     if (done := begin(folder, store, "fairseq-signals, older pipeline", options)) is not None:
         return done
-    label = label_matrix(store, classes)
+    label = targets_of(store, np.arange(len(store)), classes)
     unknown = np.flatnonzero(np.isnan(label).any(axis=1) & ~np.isnan(label).all(axis=1))
-    names, n_window = _names(store), round(seconds * fs)
+    names = _names(store)
     pieces: list[Pieces] = []
     reasons = {"in no part of the split": 0, "lacks a lead": 0, f"shorter than {seconds:g} s": 0}
     n_files = 0
@@ -115,10 +114,6 @@ def _names(store: Store) -> list[str]:
     names = []
     for source, record, meta in zip(*(store.column(name).tolist() for name in ("source", "record", "meta"))):
         dataset = str((json.loads(meta) if meta else {}).get("dataset", source))
-        folder, name = (
-            "_".join(text.replace("/", " ").replace("\\", " ").split()) for text in (dataset, record.removeprefix(f"{dataset}/"))
-        )
-        names.append(f"{folder}/{name}")
-    if len(set(names)) < len(names):
-        raise StoreError(f"{store.path}: two recordings would be written under one name; rename one of the records in the corpus")
+        names.append(f"{file_name(dataset)}/{file_name(record.removeprefix(f'{dataset}/'))}")
+    refuse_one_name_twice(store, names)
     return names

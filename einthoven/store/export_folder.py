@@ -19,7 +19,8 @@ from einthoven import whole
 from einthoven.errors import StoreError
 from einthoven.store.read import Store
 
-PLAN = "export.json"
+PLAN = ".export.json"
+"""Hidden, so that the folder can be taken for a corpus again."""
 
 Tell = Callable[[int, int], None]
 """Is told how many recordings are done, and of how many."""

@@ -14,19 +14,9 @@ from typing import Any
 import numpy as np
 
 from einthoven import whole
-from einthoven.sources.vocabulary import CLASSES, CODE, SCP, SNOMED, LabelClass, own_classes, targets
+from einthoven.sources.vocabulary import CLASSES, CODE, SCP, SNOMED, LabelClass, own_classes
 from einthoven.store.export_folder import table_text, writing_table
 from einthoven.store.read import Store
-
-
-def label_matrix(store: Store, classes: Sequence[LabelClass]) -> np.ndarray:
-    """(row, class) float32: 1, 0, or NaN where not known."""
-    which, sets = store.label_sets()
-    systems = store.column("label_system")
-    known: dict[tuple[int, Any], int] = {}
-    place = np.array([known.setdefault(key, len(known)) for key in zip(which.tolist(), systems.tolist())], dtype=np.int64)
-    rows = np.array([targets(sets[number], system, classes) for number, system in known], dtype=np.float32)
-    return rows.reshape(len(known), len(classes))[place]
 
 
 def default_classes(store: Store, rows: np.ndarray) -> tuple[LabelClass, ...]:
@@ -51,7 +41,7 @@ def write_labels(folder: Path, names: Sequence[str], idx: np.ndarray, label: np.
     """The four files into ``folder``.
 
     idx, split : (record,) global number, and "train", "valid", "test" or None
-    label      : (record, class), as ``label_matrix`` gives it
+    label      : (record, class), as ``targets_of`` gives it
     """
     labelled = ~np.isnan(label).all(axis=1)
     with writing_table(folder / "labels.csv", ["idx", *names]) as write:

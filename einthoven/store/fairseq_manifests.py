@@ -16,7 +16,7 @@ from pathlib import Path
 
 from einthoven import whole
 from einthoven.store.layout import SPLITS
-from einthoven.store.views import adjacent_pairs
+from einthoven.store.pairs import adjacent_pairs
 
 
 @dataclass(frozen=True)

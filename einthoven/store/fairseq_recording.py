@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from einthoven.errors import StoreError
 from einthoven.store.export_folder import whole_number
 from einthoven.store.read import Store
 
@@ -103,7 +104,25 @@ class Entry:
         return ",".join(code for code, value in (self.labels or {}).items() if value == 1.0)
 
 
+def segment_length(seconds: float, fs: float) -> int:
+    """Samples of a segment. Raises StoreError where they are no whole number, or none."""
+    if not (fs > 0 and seconds > 0 and abs(seconds * fs - round(seconds * fs)) < 1e-6):
+        raise StoreError(f"expected segments of a whole number of samples; got {seconds:g} s at {fs:g} Hz")
+    return round(seconds * fs)
+
+
+def file_name(text: str) -> str:
+    """A record's name, or its path, as the name of a file: no slashes, no blanks."""
+    return "_".join(text.replace("/", " ").replace("\\", " ").split())
+
+
+def refuse_one_name_twice(store: Store, names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        raise StoreError(f"{store.path}: two recordings would be written under one name; rename one of the records in the corpus")
+
+
 def rate(fs: float) -> Any:
+    """A rate as its files hold it: a whole number where it is one."""
     return np.int64(fs) if float(fs).is_integer() else np.float64(fs)
 
 

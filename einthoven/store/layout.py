@@ -115,8 +115,12 @@ def write_header(file: IO[bytes], n_counts: int) -> None:
 # ---------------------------------------------------------------------------------------------------------------- reading
 
 
+def shard_name(shard: int) -> str:
+    return f"{shard:05d}.npy"
+
+
 def shard_path(store: Path, shard: int) -> Path:
-    return store / SHARDS / f"{shard:05d}.npy"
+    return store / SHARDS / shard_name(shard)
 
 
 def shard_bytes(n_counts: int) -> int:

@@ -132,6 +132,7 @@ def _hashes(keys: pa.Array, seed: int) -> np.ndarray:
 
 
 def patients_of(table: Any, seed: int) -> Patients:
+    """Whole patients with their copies, in the order that the seed gives them."""
     keys, of_row = numbered_with_copies(table)
     there, of_row = np.unique(of_row, return_inverse=True)
     rank = np.empty(len(there), dtype=np.int64)
@@ -140,6 +141,7 @@ def patients_of(table: Any, seed: int) -> Patients:
 
 
 def refuse_shared_patients(table: Any, part: np.ndarray) -> None:
+    """StoreError where a patient has recordings in several parts of a split; ``part (row,)`` is each row's, 0 to 2."""
     keys, of_row = numbered(table)
     low, high = np.full(len(keys), 3), np.full(len(keys), -1)
     np.minimum.at(low, of_row, part)

@@ -109,7 +109,7 @@ def make_shard(job: Job, tick: Callable[[], None] | None = None) -> Made:
                 try:
                     converted = _convert_ref(ref, source, job, position)
                 except EinthovenError as error:
-                    rejected.append((_relative(ref.path, job.root), _text(ref.record), _reason(error, ref, job.root)))
+                    rejected.append((_relative(ref.path, job.root), as_text(ref.record), _reason(error, ref, job.root)))
                 else:
                     file.write(converted.counts.data)
                     rows.append({**converted.row, "shard": job.shard, "offset": offset})
@@ -190,23 +190,23 @@ def _what_is_known(ref: RecordRef, record: Record) -> dict[str, Any]:
     labelled = ref if ref.labels is not None else record
     labels = None
     if labelled.labels is not None:
-        labels = sorted((_text(code), float(value)) for code, value in labelled.labels.items())
+        labels = sorted((as_text(code), float(value)) for code, value in labelled.labels.items())
     meta = {**record.meta, **ref.meta}
     age, sex, time = meta.pop("age", None), meta.pop("sex", None), _time(meta)
     return {
-        "record": _text(ref.record),
-        "patient": _text(ref.patient if ref.patient is not None else record.patient),
+        "record": as_text(ref.record),
+        "patient": as_text(ref.patient if ref.patient is not None else record.patient),
         "labels": labels,
-        "label_system": _text(labelled.label_system),
-        "fold": _text(ref.fold),
+        "label_system": as_text(labelled.label_system),
+        "fold": as_text(ref.fold),
         "age": None if age is None else float(age),
-        "sex": _text(sex),
+        "sex": as_text(sex),
         "time": time,
-        "meta": _text(json.dumps(meta, sort_keys=True, ensure_ascii=False, default=str)) if meta else None,
+        "meta": as_text(json.dumps(meta, sort_keys=True, ensure_ascii=False, default=str)) if meta else None,
     }
 
 
-def _text(value: Any) -> Any:
+def as_text(value: Any) -> Any:
     """Text that can be written as UTF-8: names of files and fields of headers come in bytes of any kind."""
     return None if value is None else str(value).encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -227,9 +227,9 @@ def _time(meta: dict[str, Any]) -> datetime | None:
 
 def _reason(error: Exception, ref: RecordRef, root: Path) -> str:
     """In one line, without the path, which stands beside it; another file of the record is named from the corpus's root."""
-    return _text(" ".join(str(error).removeprefix(f"{ref.path}: ").replace(f"{root}{os.sep}", "").split()))
+    return as_text(" ".join(str(error).removeprefix(f"{ref.path}: ").replace(f"{root}{os.sep}", "").split()))
 
 
 def _relative(path: Path, root: Path) -> str:
     path = Path(path)
-    return _text(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix())
+    return as_text(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix())

@@ -33,13 +33,21 @@ class Shards:
         if access not in ACCESS:
             raise StoreError(f"expected access as one of {', '.join(ACCESS)}; got {access!r}")
         self.path, self.lengths, self.access, self.remote = path, lengths, access, remote
-        self.open: OrderedDict[int, Any] = OrderedDict()
+        self.open: OrderedDict[int, Any] = OrderedDict()  # shard -> its map, or its descriptor
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "open": OrderedDict()}
 
     def whole(self, number: int) -> np.ndarray:
-        """All counts of a shard, memory-mapped, read-only: (n,) int16."""
+        """All counts of a shard, read-only: (n,) int16; memory-mapped, or with ``pread`` read into memory."""
+        if self.access == "pread":
+            copied = np.fromfile(self._file(number), dtype="<i2", offset=shard_bytes(0))  # os.pread ends at 2 GB
+            if len(copied) != self.lengths[number]:
+                raise StoreError(
+                    f"{shard_path(self.path, number)} holds {len(copied)} counts of {self.lengths[number]}; copy the store again"
+                )
+            copied.flags.writeable = False
+            return copied
         counts = self.open.get(number)
         if counts is None:
             path = self._file(number)

@@ -6,7 +6,7 @@ A rule depends on (seed, source, patient) alone, never on the order of the rows;
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from einthoven import whole
 from einthoven.errors import StoreError
+from einthoven.sources.facts import RecordRef
 from einthoven.store.layout import COUNTED, SPLITS, TABLE, local_folder, read_facts
 from einthoven.store.patients import OF_A_PATIENT, OF_A_SIGNAL, Patients, columns_of, patients_of, refuse_shared_patients
 
@@ -69,15 +70,47 @@ def split(
 
 def default_split(table: pa.Table) -> tuple[np.ndarray, dict[str, Any]]:
     """What ingest writes, and the rule in words: the corpus's ten folds (1–8, 9, 10) or own parts where it has them, else random
-    by patient with seed 1."""
-    folds = set(table["fold"].unique().to_pylist())
-    if folds and (folds == {str(fold) for fold in range(1, 11)} or ("test" in folds and folds <= set(_NAMES))):
-        return split(table, strategy="fold"), {"strategy": "fold", "valid_fold": 9, "test_fold": 10}
-    rule = {"strategy": "random", "fractions": [0.8, 0.1, 0.1], "seed": 1, "by": "patient"}
-    return split(table, strategy="random", fractions=(0.8, 0.1, 0.1), seed=1), {
-        **rule,
-        "records_without_patient": table["patient"].null_count,
-    }
+    by patient with seed 1. Folds that put one patient on two sides are nobody's split; the rule then says why in ``folds_not_used``."""
+    rule: dict[str, Any] = {"strategy": "random", "fractions": [0.8, 0.1, 0.1], "seed": 1, "by": "patient"}
+    rule["records_without_patient"] = table["patient"].null_count
+    if are_a_split(set(table["fold"].unique().to_pylist())):
+        try:
+            return split(table, strategy="fold"), {"strategy": "fold", "valid_fold": 9, "test_fold": 10}
+        except StoreError as error:
+            rule["folds_not_used"] = str(error)
+    return split(table, strategy="random", fractions=(0.8, 0.1, 0.1), seed=1), rule
+
+
+def are_a_split(folds: Collection[str | None]) -> bool:
+    """Whether these folds of a corpus, None where a recording has none, are the split that ingest writes."""
+    return bool(folds) and (set(folds) == {str(fold) for fold in range(1, 11)} or ("test" in folds and set(folds) <= set(_NAMES)))
+
+
+def side_of_fold(valid_fold: Any = 9, test_fold: Any = 10) -> Callable[[str], int]:
+    """Fold -> 0 (train), 1 (valid) or 2 (test), as the strategy fold has it."""
+    valid, test = names_of(valid_fold), names_of(test_fold)
+    return lambda fold: _NAMES[fold] if fold in _NAMES else 2 if fold in test else 1 if fold in valid else 0
+
+
+def refuse_torn_folds(refs: Iterable[RecordRef], way_out: str) -> None:
+    """StoreError where the tables of a corpus give folds that would be its split, and that put a patient whom they name on two sides: known before
+    a signal is read. ``way_out``: what to do about it."""
+    usable = [ref for ref in refs if ref.problem is None]
+    if not are_a_split({ref.fold for ref in usable}):
+        return
+    side = side_of_fold()
+    of_patient: dict[str, int] = {}
+    torn: dict[str, None] = {}
+    for ref in usable:
+        if ref.patient is not None and ref.fold is not None:
+            here = side(ref.fold)
+            if of_patient.setdefault(ref.patient, here) != here:
+                torn[ref.patient] = None
+    if torn:
+        raise StoreError(
+            f"the folds of this corpus put {len(torn)} patients on two sides of the split, for one {next(iter(torn))}, so that a test would meet "
+            f"people of the training; {way_out}"
+        )
 
 
 def assign(path: Path | str, column: Sequence[str | None] | np.ndarray, rule: dict[str, Any] | None = None) -> None:
@@ -147,7 +180,7 @@ def _by_fold(table: Any, valid_fold: Any, test_fold: Any) -> np.ndarray:
     if known <= set(_NAMES):
         of_word = [_NAMES.get(fold, 0) for fold in words]
     else:
-        valid, test = _names(valid_fold), _names(test_fold)
+        valid, test = names_of(valid_fold), names_of(test_fold)
         missing = sorted((valid | test) - known)
         if missing:
             raise StoreError(
@@ -160,8 +193,8 @@ def _by_fold(table: Any, valid_fold: Any, test_fold: Any) -> np.ndarray:
 
 
 def _by_source(table: Any, patients: Patients, share: np.ndarray, valid_source: Any, test_source: Any) -> np.ndarray:
-    valid, test = _names(valid_source), _names(test_source)
-    names = _data_sets(table)
+    valid, test = names_of(valid_source), names_of(test_source)
+    names = data_sets_of(table)
     missing = sorted((valid | test) - set(names))
     if missing or not test:
         problem = f"there is no data set {', '.join(missing)} here" if missing else "strategy source needs test_source"
@@ -175,13 +208,14 @@ def _by_source(table: Any, patients: Patients, share: np.ndarray, valid_source: 
     return part
 
 
-def _data_sets(table: Any) -> list[str]:
+def data_sets_of(table: Any) -> list[str]:
     """The data set of each row: what the source's meta calls ``dataset`` (PhysioNet 2021 joins seven), else the source."""
     pairs = zip(table["source"].to_pylist(), table["meta"].to_pylist())
     return [str((json.loads(meta) if meta else {}).get("dataset", source)) for source, meta in pairs]
 
 
-def _names(value: Any) -> set[str]:
+def names_of(value: Any) -> set[str]:
+    """Of one, or of several, as a split's options name folds and data sets."""
     return {str(value)} if isinstance(value, (str, int)) else {str(one) for one in value}
 
 

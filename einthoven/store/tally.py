@@ -1,10 +1,11 @@
-"""What an audit keeps of the recordings while they are looked at: some sixty bytes each, counts, and the sentences of the worst."""
+"""What an audit keeps of the recordings while they are looked at: 40 bytes and the name of each, counts, and the sentences of the worst."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,9 +13,12 @@ from einthoven.signal.suspicion import Suspicion
 from einthoven.store.audit_files import Lines
 from einthoven.store.comparison import Copy
 from einthoven.store.coverage import Coverage, called, of_store
-from einthoven.store.measure import Chunk, Loader
+from einthoven.store.measure import NUMBERS, Chunk
 from einthoven.store.quality_columns import is_ok
-from einthoven.store.read import Store
+from einthoven.store.together import Together
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 WORST = 12
 """Recordings of each kind of doubt that are kept with their sentences."""
@@ -50,93 +54,99 @@ class StoreAudit:
 class Tally:
     """Filled chunk by chunk with ``take``, then with the copies; asked for its columns and counts at the end."""
 
-    def __init__(self, stores: list[Store], begins: np.ndarray):
-        n = int(begins[-1])
-        self.stores, self.begins, self.n_done = stores, begins, 0
-        self.numbers: dict[str, np.ndarray] = {}
+    def __init__(self, together: Together):
+        n, n_stores = len(together), len(together.stores)
+        self.together, self.n_done = together, 0
+        self.numbers = {name: np.full(n, np.nan, dtype=np.float32) for name in NUMBERS}
         self.digests = np.zeros(n, dtype=np.uint64)
         self.flags = np.zeros(n, dtype=np.int32)
         """The number of each recording's set of flags."""
         self.sets: dict[frozenset[str], int] = {frozenset(): 0}
-        self.copy_of = np.full(n, -1, dtype=np.int64)
-        self.kinds = [Counter[str]() for _ in stores]
-        self.per_lead: list[dict[str, Counter[str]]] = [{kind: Counter() for kind in PER_LEAD} for _ in stores]
-        self.refused = [0] * len(stores)
+        self.first_of: dict[int, int] = {}
+        """Copy -> the first recording of which it is one."""
+        self.kinds = [Counter[str]() for _ in range(n_stores)]
+        self.per_lead: list[dict[str, Counter[str]]] = [{kind: Counter() for kind in PER_LEAD} for _ in range(n_stores)]
+        self.refused = [0] * n_stores
         self.most: dict[str, list[tuple[tuple[bool, int, int], Doubted]]] = {}
+        self._records: dict[int, pa.ChunkedArray] = {}
 
     def take(self, chunk: Chunk, lines: Lines) -> None:
-        first = int(self.begins[chunk.store]) + chunk.first
+        first = int(self.together.begins[chunk.store]) + chunk.first
         here = slice(first, first + len(chunk.suspicions))
         self.digests[here] = chunk.digests
         for name, values in chunk.numbers.items():
-            self.numbers.setdefault(name, np.full(len(self.flags), np.nan, dtype=np.float32))[here] = values
-        for at, (record, suspicions) in enumerate(zip(chunk.records, chunk.suspicions)):
-            if not suspicions:
-                continue
-            doubted = Doubted(chunk.store, chunk.first + at, record, suspicions)
-            kinds = frozenset(one.kind for one in suspicions)
-            self.flags[first + at] = self.sets.setdefault(kinds, len(self.sets))
-            self.kinds[chunk.store].update(kinds)
-            self.refused[chunk.store] += any(one.severity == "refuse" for one in suspicions)
-            for one in suspicions:
-                if one.kind in PER_LEAD:
-                    self.per_lead[chunk.store][one.kind].update(one.leads)
-                lines.suspicion(called(self.stores[chunk.store]), chunk.first + at, record, one)
-                kept = self.most.setdefault(one.kind, [])
-                kept.append(((one.severity == "refuse", len(one.leads), -first - at), doubted))
-                if len(kept) > 4 * WORST:
-                    self.most[one.kind] = sorted(kept, key=lambda two: two[0], reverse=True)[:WORST]
+            self.numbers[name][here] = values
+        doubted = [at for at, suspicions in enumerate(chunk.suspicions) if suspicions]
+        for at, record in zip(doubted, self._names(chunk.store, [chunk.first + at for at in doubted])):
+            self._doubt(first + at, Doubted(chunk.store, chunk.first + at, record, chunk.suspicions[at]), lines)
         self.n_done += len(chunk.suspicions)
+
+    def _doubt(self, number: int, doubted: Doubted, lines: Lines) -> None:
+        store, name = doubted.store, called(self.together.stores[doubted.store])
+        kinds = frozenset(one.kind for one in doubted.suspicions)
+        self.flags[number] = self.sets.setdefault(kinds, len(self.sets))
+        self.kinds[store].update(kinds)
+        self.refused[store] += any(one.severity == "refuse" for one in doubted.suspicions)
+        for one in doubted.suspicions:
+            if one.kind in PER_LEAD:
+                self.per_lead[store][one.kind].update(one.leads)
+            lines.suspicion(name, doubted.row, doubted.record, one)
+            kept = self.most.setdefault(one.kind, [])
+            kept.append(((one.severity == "refuse", len(one.leads), -number), doubted))
+            if len(kept) > 4 * WORST:
+                self.most[one.kind] = _worst(kept)
+
+    def _names(self, store: int, rows: list[int]) -> list[str]:
+        """Record ids, from the store's column as Arrow has it: a few bytes more than their letters."""
+        if not rows:
+            return []
+        if store not in self._records:
+            self._records[store] = self.together.stores[store].take(["record"])["record"]
+        return [self._records[store][row].as_py() for row in rows]
 
     def mark_copies(self, copies: list[Copy]) -> None:
         """Of each set of copies the first stays; a copy of a copy is one of the first."""
-        root = list(range(len(self.flags))) if copies else []
+        root: dict[int, int] = {}
 
         def first_of(number: int) -> int:
-            while root[number] != number:
-                root[number] = root[root[number]]
-                number = root[number]
+            while (above := root.get(number, number)) != number:
+                root[number] = root.get(above, above)
+                number = above
             return number
 
         for copy in copies:
             one, two = sorted((first_of(copy.first), first_of(copy.second)))
             root[two] = one
         names = {number: kinds for kinds, number in self.sets.items()}
-        for number in sorted({copy.first for copy in copies} | {copy.second for copy in copies}):
+        for number in sorted(root):
             if (first := first_of(number)) != number:
-                self.copy_of[number] = first
+                self.first_of[number] = first
                 kinds = names[int(self.flags[number])] | {"copy"}
                 self.flags[number] = self.sets.setdefault(kinds, len(self.sets))
                 names[self.sets[kinds]] = kinds
-                self.kinds[int(np.searchsorted(self.begins, number, side="right")) - 1]["copy"] += 1
+                self.kinds[self.together.place(number)[0]]["copy"] += 1
 
-    def _rows(self, store: int) -> slice:
-        return slice(int(self.begins[store]), int(self.begins[store + 1]))
-
-    def _ok(self, store: int) -> np.ndarray:
-        by_set = np.empty(len(self.sets), dtype=bool)
+    def _of_set(self, say: Callable[[frozenset[str]], Any], store: int, dtype: Any) -> np.ndarray:
+        """What ``say`` gives for each row's set of flags."""
+        by_set = np.empty(len(self.sets), dtype=dtype)
         for kinds, number in self.sets.items():
-            by_set[number] = is_ok(kinds)
-        return by_set[self.flags[self._rows(store)]]
+            by_set[number] = say(kinds)
+        return by_set[self.flags[self.together.rows(store)]]
 
     def columns(self, store: int) -> dict[str, Any]:
         """The fields of the column ``quality``."""
-        rows = self._rows(store)
-        words = np.empty(len(self.sets), dtype=object)
-        for kinds, number in self.sets.items():
-            words[number] = " ".join(sorted(kinds))
-        copy_of = self.copy_of[rows]
-        names: list[str | None] = [None] * len(copy_of)
-        place = Loader(self.stores, self.begins).place
-        for at in np.flatnonzero(copy_of >= 0).tolist():
-            other, row = place(int(copy_of[at]))
-            record = str(self.stores[other].column("record")[row])
-            names[at] = record if other == store else f"{called(self.stores[other])}:{record}"
+        rows = self.together.rows(store)
+        names: list[str | None] = [None] * (rows.stop - rows.start)
+        mine = [number for number in self.first_of if rows.start <= number < rows.stop]
+        for number in mine:
+            other, row = self.together.place(self.first_of[number])
+            (record,) = self._names(other, [row])
+            names[number - rows.start] = record if other == store else f"{called(self.together.stores[other])}:{record}"
         return {
-            "ok": self._ok(store),
-            "flags": words[self.flags[rows]],
+            "ok": self._of_set(is_ok, store, bool),
+            "flags": self._of_set(lambda kinds: " ".join(sorted(kinds)), store, object),
             **{name: values[rows] for name, values in self.numbers.items()},
-            "is_copy": copy_of >= 0,
+            "is_copy": np.array([name is not None for name in names], dtype=bool),
             "copy_of": names,
         }
 
@@ -146,20 +156,22 @@ class Tally:
                 store.remote.url if store.remote else str(store.path),
                 called(store),
                 len(store),
-                int(self._ok(number).sum()),
+                int(self._of_set(is_ok, number, bool).sum()),
                 self.refused[number],
                 _by_count(self.kinds[number]),
                 {kind: _by_count(leads) for kind, leads in self.per_lead[number].items() if leads},
                 tuple(of_store(store)),
             )
-            for number, store in enumerate(self.stores)
+            for number, store in enumerate(self.together.stores)
         )
 
     def worst(self) -> dict[str, tuple[Doubted, ...]]:
-        return {
-            kind: tuple(doubted for _, doubted in sorted(kept, key=lambda two: two[0], reverse=True)[:WORST])
-            for kind, kept in sorted(self.most.items())
-        }
+        return {kind: tuple(doubted for _, doubted in _worst(kept)) for kind, kept in sorted(self.most.items())}
+
+
+def _worst(kept: list[tuple[tuple[bool, int, int], Doubted]]) -> list[tuple[tuple[bool, int, int], Doubted]]:
+    """What nobody can use first, then what is wrong with most leads, then the earliest."""
+    return sorted(kept, key=lambda one: one[0], reverse=True)[:WORST]
 
 
 def _by_count(counts: Counter[str]) -> dict[str, int]:

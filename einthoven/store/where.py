@@ -12,7 +12,6 @@ import ast
 import difflib
 import json
 import operator
-import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from einthoven.errors import StoreError
+from einthoven.store.meta_field import meta_field
 from einthoven.store.quality_columns import COLUMN as QUALITY
 from einthoven.store.read import Store
 
@@ -107,42 +107,20 @@ class _Columns:
         return values
 
     def _of_meta(self, name: str) -> _Column:
-        column = _meta_column(self.store.take(["meta"])["meta"].combine_chunks(), name)
-        if column is not None:
-            return column
-        some = (json.loads(text) for text in self.store.take(["meta"])["meta"].slice(0, 5000).to_pylist() if text)
+        meta = self.store.take(["meta"])["meta"]
+        try:
+            codes, values = meta_field(meta, name)
+        except ValueError as error:
+            raise self.wrong(f"the table of {self.store.path} is damaged: its meta is no JSON ({error})") from error
+        if codes.any():
+            return _Column(codes, values)
+        some = (json.loads(text) for text in meta.slice(0, 5000).to_pylist() if text)
         known = sorted({*self.store.names, *(key for row in some for key in row)})
         close = difflib.get_close_matches(name, known, n=1)
         raise self.wrong(f"there is no column {name}" + (f", did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"))
 
     def wrong(self, what: str) -> StoreError:
         return StoreError(f"where={self.condition!r}: {what}")
-
-
-def _meta_column(meta: Any, name: str) -> _Column | None:
-    """A field of the JSON texts in ``meta``; None where no row has it. Most rows give it away to a regular expression; one whose text could mislead
-    that (braces within, lists) is read as JSON."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    key = json.dumps(name, ensure_ascii=False)
-    has = pc.fill_null(pc.match_substring(meta, key), False).to_numpy(zero_copy_only=False)
-    rows = np.flatnonzero(has)
-    texts = meta.take(pa.array(rows))
-    pattern = re.escape(key) + r': (?P<value>"(?:[^"\\]|\\.)*"|[^,{}\[\]" ]+)[,}]'
-    tokens = pc.struct_field(pc.extract_regex(texts, pattern), "value") if len(rows) else pa.array([], pa.string())
-    simple = pc.and_(pc.equal(pc.count_substring(texts, "{"), 1), pc.equal(pc.count_substring(texts, key), 1))
-    trusted = pc.and_(simple, pc.is_valid(tokens)).to_numpy(zero_copy_only=False)
-    encoded = tokens.dictionary_encode()
-    words: list[Any] = [None, *(json.loads(token) for token in encoded.dictionary.to_pylist())]
-    codes = np.zeros(len(meta), dtype=np.int64)
-    codes[rows[trusted]] = encoded.indices.filter(pa.array(trusted)).to_numpy() + 1
-    for row in rows[~trusted].tolist():
-        value = json.loads(meta[row].as_py()).get(name)
-        if value is not None:
-            codes[row] = len(words)
-            words.append(value)
-    return _Column(codes, words) if codes.any() else None
 
 
 # ------------------------------------------------------------------------------------------------------------------ truth

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import replace
+from typing import Any
 
 from einthoven.errors import StoreError
 from einthoven.store.shard import Job, Made, make_shard
@@ -101,12 +102,14 @@ def run_in_processes(jobs: Iterator[Job], n_workers: int, tick: Callable[[int], 
     """By fresh processes of this machine; a worker that dies loses nothing.
 
     When one dies, the shards that had begun are made again one at a time, in a process of their own. A file that ends even
-    that process TRIES times is rejected, and its shard is made without it.
+    that process TRIES times is rejected, and its shard is made without it. Whoever stops taking results, by Ctrl-C say, stops the processes
+    after the recording at hand: what they have begun is lost, what is done is not.
     """
     progress = _Progress(tick)
     waiting: deque[Job] = deque()
     under_way: dict[Future[Made], Job] = {}
-    pool = _pool(n_workers)
+    stop = _Stop()
+    pool = _pool(n_workers, stop)
     try:
         while True:
             while len(under_way) < 2 * n_workers:  # a worker should find its next job waiting
@@ -115,7 +118,7 @@ def run_in_processes(jobs: Iterator[Job], n_workers: int, tick: Callable[[int], 
                     break
                 job.journal.unlink(missing_ok=True)  # one of an earlier run
                 try:
-                    under_way[pool.submit(make_shard, job)] = job
+                    under_way[pool.submit(_make_until_stopped, job)] = job
                 except BrokenExecutor:
                     waiting.appendleft(job)
                     break
@@ -139,24 +142,31 @@ def run_in_processes(jobs: Iterator[Job], n_workers: int, tick: Callable[[int], 
                 suspects = [job for job in lost if job.journal.exists()] or lost
                 waiting.extend(job for job in lost if job not in suspects)
                 for job in suspects:
-                    made = _alone(job)
+                    made = _alone(job, stop)
                     progress.finished(job)
                     yield made
-                pool = _pool(n_workers)
+                pool = _pool(n_workers, stop)
     finally:
+        stop.say()
         pool.shutdown(wait=True, cancel_futures=True)
+        stop.close()
 
 
-def _alone(job: Job) -> Made:
+def _alone(job: Job, stop: _Stop) -> Made:
     """One job in a process of its own, however often that process dies; files that kill it are blamed and left out."""
     deaths: Counter[int | None] = Counter()
     while True:
         job.journal.unlink(missing_ok=True)
-        with _pool(1) as pool:
-            try:
-                return pool.submit(make_shard, job).result()
-            except BrokenExecutor:
-                position = _position(job)
+        pool = _pool(1, stop)
+        try:
+            return pool.submit(_make_until_stopped, job).result()
+        except BrokenExecutor:
+            position = _position(job)
+        except BaseException:  # the stop that this process was asked for
+            stop.say()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
         deaths[position] += 1
         if deaths[position] < TRIES:
             continue
@@ -197,14 +207,51 @@ class _Progress:
             self.seen[shard] = n
 
 
-def _pool(n_workers: int) -> ProcessPoolExecutor:
+class _Stop:
+    """A pipe through which processes hear that they are to stop: its other end is closed. No lock that a process which is killed could hold."""
+
+    def __init__(self) -> None:
+        import multiprocessing
+
+        self.heard, self.said = multiprocessing.get_context("spawn").Pipe(duplex=False)
+
+    def say(self) -> None:
+        self.said.close()
+
+    def close(self) -> None:
+        self.heard.close()
+
+
+class _Stopped(Exception):
+    """Nobody waits for this shard any more."""
+
+
+_stop: Any = None  # of a worker: where it hears that it is to stop
+
+
+def _make_until_stopped(job: Job) -> Made:
+    def look() -> None:
+        if _stop.poll():
+            raise _Stopped
+
+    return make_shard(job, look)
+
+
+def _pool(n_workers: int, stop: _Stop) -> ProcessPoolExecutor:
     # spawn, not fork: the caller may have threads (a progress display, torch), and a fork copies their locks as they are
     import multiprocessing
 
-    return ProcessPoolExecutor(n_workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker)
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(n_workers, mp_context=context, initializer=_begin_shard_worker, initargs=(stop.heard,))
 
 
-def _begin_worker() -> None:
+def _begin_shard_worker(heard: Any) -> None:
+    global _stop
+    _stop = heard
+    begin_worker()
+
+
+def begin_worker() -> None:
     """Ctrl-C is the parent's to answer; and a worker whose parent was killed ends, instead of waiting for work for ever."""
     import multiprocessing
     import signal

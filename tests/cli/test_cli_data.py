@@ -93,6 +93,8 @@ def test_sources_lists_every_corpus_and_explains_one(tmp_path: Path):
         ("ingest ptbxl ROOT STORE --shards 4/3", ["--shards: expected i/n"]),
         ("ingest ptbxl ROOT STORE --append", ["STORE"]),
         ("export STORE out --as fairseq", ["--as fairseq: expected fairseq-signals", "did you mean"]),
+        ("export STORE out --as edf --fs 100", ["--fs: has no meaning with --as edf"]),
+        ("export STORE out --as fairseq-signals --where age>3", ["--where: has no meaning with --as fairseq-signals"]),
         ("store nowhere", ["nowhere"]),
         ("audit nowhere", ["nowhere"]),
     ],
@@ -181,10 +183,43 @@ def test_what_a_file_does_not_say_is_told(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("kind", "there"),
-    [("fairseq-signals", "manifests"), ("fairseq-signals-old", "manifests"), ("ecg-selfsupervised", "memmap_meta.npz")],
+    [
+        ("fairseq-signals", "manifests"),
+        ("fairseq-signals-old", "manifests"),
+        ("ecg-selfsupervised", "memmap_meta.npz"),
+        ("dicom", "S00001.dcm"),
+    ],
 )
 def test_a_store_is_exported_in_each_form(world: World, tmp_path: Path, kind: str, there: str):
     (tmp_path / "store").symlink_to(world.folder / "store")
     outcome = einthoven(f"export store out --as {kind}", tmp_path)
     assert outcome.code == 0, outcome.err
     assert list((tmp_path / "out").rglob(there))
+
+
+def test_a_condition_chooses_what_is_exported_and_the_folder_goes_in_again(world: World, tmp_path: Path):
+    (tmp_path / "store").symlink_to(world.folder / "store")
+    outcome = einthoven(["export", "store", "out", "--as", "wfdb", "--where", "sex == female"], tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert einthoven("ingest folder out again", tmp_path).code == 0
+    chosen, whole = package.Store(tmp_path / "again"), package.Store(tmp_path / "store")
+    assert 0 < len(chosen) == (whole.column("sex") == "female").sum() < len(whole)
+    assert set(chosen.column("record")) == set(whole.column("record")[whole.column("sex") == "female"])
+
+
+def test_a_recording_of_a_store_is_shown(world: World, tmp_path: Path):
+    (tmp_path / "store").symlink_to(world.folder / "store")
+    assert "written: S00003.png" in einthoven("show store --record S00003", tmp_path).out
+    assert "written: S00003.svg" in einthoven("show store --record 2 --out S00003.svg", tmp_path).out
+    one_line(einthoven("show store", tmp_path), "store is a store of 40 recordings", "--record")
+    one_line(einthoven("show store --record S1", tmp_path), "has no recording 'S1'", "S00001")
+
+
+def test_a_recording_of_a_file_that_holds_many_is_shown(tmp_path: Path):
+    import h5py
+
+    with h5py.File(tmp_path / "many.hdf5", "w") as file:
+        file["tracings"] = np.random.default_rng(0).normal(0, 0.3, (2, 4096, 12)).astype(np.float32)
+        file["exam_id"] = [7, 8]
+    outcome = einthoven("show many.hdf5 --record 8", tmp_path)
+    assert outcome.code == 0 and "written: 8.png" in outcome.out, outcome.err

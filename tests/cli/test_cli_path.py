@@ -55,8 +55,8 @@ def test_ingesting_again_leaves_the_store_as_it_is(world: World):
 
 
 def test_store_and_split_say_what_is_inside(own: Path):
-    table = einthoven("store store", own).out
-    assert "recordings  40" in table and "patients    20" in table and "SNOMED CT" in table
+    table = " ".join(einthoven("store store", own).out.split())
+    assert "recordings 40" in table and "patients 20" in table and "SNOMED CT" in table
     outcome = einthoven("split store --fractions 0.5,0.25,0.25 --seed 7", own)
     counts = {name: int(n) for name, n in (part.split() for part in outcome.out.strip().split(", "))}
     assert sum(counts.values()) == 40 and list(counts) == ["train", "valid", "test"]

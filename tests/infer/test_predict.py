@@ -269,3 +269,19 @@ def test_weights_that_are_not_finite_are_no_answer(tmp_path):
     model.module.proj.bias.data[0] = torch.nan
     with pytest.raises(CheckpointError, match="answers NaN to r0"):
         model.predict(heart())
+
+
+def test_a_file_of_many_recordings_is_answered_for_each_of_them(tmp_path):
+    import h5py
+
+    model, _ = tiny(tmp_path)
+    hearts = [heart(seconds=10.24, fs=400.0, seed=seed) for seed in (1, 2)]
+    (tmp_path / "many").mkdir()
+    with h5py.File(tmp_path / "many" / "all.hdf5", "w") as file:  # as CODE-15 % has them: 4,096 samples at 400 Hz, mV
+        file["tracings"] = np.stack([one.signal.T for one in hearts])
+        file["exam_id"] = [70, 80]
+    named, found = predict_files(model, [tmp_path / "many" / "all.hdf5"]), predict_files(model, [tmp_path / "many"])
+    assert [answer["which"] for answer in named] == [answer["which"] for answer in found] and len(named) == 2
+    for answer, one in zip(named, hearts):
+        alone = [finding.probability for finding in model.predict(one).findings]
+        np.testing.assert_allclose([finding["probability"] for finding in answer["findings"]], alone, atol=1e-5)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import h5py
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
+import scipy.io
 
 from einthoven import io
 from einthoven.errors import EinthovenError
 from einthoven.io.converting import convert_files
+from einthoven.io.many import RECORDS_IN
 from einthoven.leads import TWELVE
 from einthoven.record import Record
 
@@ -94,6 +100,85 @@ def test_single_files_a_tsv_and_a_file_of_many(tmp_path, corpus):
     np.testing.assert_array_equal(io.read(tmp_path / "out/exams_12.tsv").signal, io.read(tmp_path / "exams.hdf5", record=12).signal)
 
 
+MANY = np.random.default_rng(0).normal(size=(3, 12, 400)).astype(np.float32)
+
+
+def many_npz(folder, name):
+    np.savez_compressed(folder / f"{name}.npz", ecg=MANY, fs=500, leads=TWELVE, unit="mV")
+
+
+def many_npy(folder, name):
+    np.save(folder / f"{name}.npy", MANY)
+
+
+def many_mat(folder, name):
+    scipy.io.savemat(folder / f"{name}.mat", {"about": "three", "x": MANY}, do_compression=True)
+
+
+def many_mat_plain(folder, name):
+    scipy.io.savemat(folder / f"{name}.mat", {"x": MANY, "y": 1j * np.ones(3)})
+
+
+def many_parquet(folder, name):
+    pyarrow.parquet.write_table(pyarrow.table({"ecg": MANY.tolist()}), folder / f"{name}.parquet")
+
+
+def many_hdf5(folder, name):
+    with h5py.File(folder / f"{name}.h5", "w") as file:
+        file["ecg"] = MANY
+
+
+@pytest.mark.parametrize("written", [many_npz, many_npy, many_mat, many_mat_plain, many_parquet, many_hdf5])
+def test_every_recording_of_a_file_of_many_becomes_a_file(tmp_path, written):
+    (tmp_path / "in").mkdir()
+    written(tmp_path / "in", "many")
+    io.write(record(7), tmp_path / "in/many_1.edf")  # would have the second one's name
+    told = {"fs": 500, "unit": "mV", "names": TWELVE}
+    outcomes = convert_files([tmp_path / "in"], tmp_path / "out", "wfdb", told=told)
+    assert [outcome.problem for outcome in outcomes] == [None] * 4
+    targets = [outcome.target.name for outcome in outcomes if "many." in outcome.source.name]
+    assert targets[0] == "many_0.hea" and targets[2] == "many_2.hea" and len({outcome.target for outcome in outcomes}) == 4
+    for target, expected in zip(targets, MANY):
+        np.testing.assert_allclose(io.read(tmp_path / "out" / target).signal, expected, atol=1.1e-4)
+    again = convert_files([tmp_path / "in"], tmp_path / "out", "wfdb", told=told)
+    assert [outcome.target for outcome in again] == [outcome.target for outcome in outcomes] and all(one.was_there for one in again)
+    (one,) = convert_files([next(tmp_path.glob("in/many.*"))], tmp_path / "one", "wfdb", told={**told, "record": 2})
+    np.testing.assert_allclose(io.read(one.target).signal, MANY[2], atol=1.1e-4)
+
+
+def test_every_reader_that_takes_a_record_says_which_there_are():
+    takes = {name for name, reader in io.READERS.items() if "record" in inspect.signature(reader).parameters}
+    assert RECORDS_IN.keys() == takes
+
+
+def test_files_of_one_recording_are_not_taken_for_many(tmp_path):
+    np.savez(tmp_path / "a.npz", ecg=MANY[0], fs=500, leads=TWELVE, unit="mV")
+    np.save(tmp_path / "b.npy", MANY[0])
+    scipy.io.savemat(tmp_path / "c.mat", {"feats": MANY[0], "curr_sample_rate": 500.0})
+    scipy.io.savemat(tmp_path / "d.mat", {"val": MANY[0]}, format="4")
+    table = pyarrow.table(dict(zip(TWELVE, MANY[0]))).replace_schema_metadata({"fs": "500", "unit": "mV"})
+    pyarrow.parquet.write_table(table, tmp_path / "e.parquet")
+    for path in sorted(tmp_path.iterdir()):
+        assert list(RECORDS_IN[io.recognise(path)](path)) == []
+
+
+def test_what_a_format_has_no_place_for_is_told(tmp_path):
+    rich = replace(record(1), labels={"AF": 1.0}, meta={"report": "Sinus rhythm", "measurements": {"QT": 400.0}})
+    io.write(rich, tmp_path / "in.csv")
+    for workers in (1, 2):
+        (outcome,) = convert_files([tmp_path / "in.csv"], tmp_path / f"out{workers}", "edf", workers=workers)
+        assert outcome.lost == ("measurements", "labels") and outcome.problem is None
+        assert io.read(outcome.target).meta["report"] == "Sinus rhythm"
+    (again,) = convert_files([tmp_path / "in.csv"], tmp_path / "out1", "edf")
+    assert again.was_there and again.lost == ()
+
+
+def test_what_belongs_to_a_recording_is_not_converted_beside_it(tmp_path, corpus):
+    paths = sorted(path for path in corpus.iterdir() if path.name.startswith("a.") and path.suffix != ".atr")  # as a shell's * names them
+    assert {path.name for path in paths} == {"a.hea", "a.dat", "a.edf"}
+    assert [outcome.source.name for outcome in convert_files(paths, tmp_path / "out", "csv")] == ["a.edf", "a.hea"]
+
+
 def test_names_that_a_format_does_not_take_are_made_plain_and_stay_different(tmp_path):
     root = tmp_path / "in"
     root.mkdir()
@@ -162,7 +247,7 @@ def test_a_file_that_kills_its_worker_takes_no_other_with_it(tmp_path):
     assert lines.pop("killer.csv").startswith("ended the process that read it"), done.stderr
     assert set(lines) == {f"r{k}.csv" for k in range(6)} and set(lines.values()) == {"None"}
     for k in range(6):
-        assert io.read(tmp_path / f"out/r{k}").patient is None
+        assert io.read(tmp_path / f"out/r{k}").patient == f"P{k}"
 
 
 def test_interrupted_a_job_leaves_whole_files_and_goes_on(tmp_path):

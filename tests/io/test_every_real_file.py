@@ -26,7 +26,7 @@ REFUSED = {
 NOT_LISTED = {
     "scp-healforce/62.SCP": "SCP",
     "scipy-electrocardiogram/ecg.dat": "fs|rate",
-    "ishne/ECG_P28.01.ann": "ISHNE annotations",
+    "ishne/ECG_P28.01.ann": r"lies beside the recording ECG_P28\.01\.ecg",
     "ludb/ludb.csv": "cannot be read as an ECG",
     "records.csv": "cannot be read as an ECG",
     "README.md": "cannot be read as an ECG",

@@ -71,7 +71,7 @@ def test_a_container_is_asked_for_one_exam_and_its_padding_is_cut(path):
     assert record.fs == 400 and record.leads == TWELVE and record.record == "17" and record.meta["padding_cut"] == [581, 581]
     np.testing.assert_array_equal(record.signal, tracings[1, 581:-581].T)
     refused(path, r"holds 3 recordings \(7, 17, 27\); asked for 18", record=18)
-    assert hdf5.record_names(path) == ["7", "17", "27"]
+    assert hdf5.records_in(path) == ["7", "17", "27"]
     tracings = code(path, ids=False)
     np.testing.assert_array_equal(io.read(path, record=2).signal, tracings[2, 581:-581].T)
     assert io.read(path, record=2).record == "r/2"

@@ -12,9 +12,9 @@ import pytest
 
 from einthoven import io
 from einthoven.errors import FormatError
-from einthoven.io import ishne
 from einthoven.leads import TWELVE, limb_law_residual
 from einthoven.signal.peaks import r_peaks
+from einthoven.sources import folder
 
 FS, N = 200, 3000
 COUNTS = np.random.default_rng(4).integers(-3000, 3000, (3, N))
@@ -53,10 +53,13 @@ def test_a_real_holter_obeys_the_limb_laws_and_has_its_beats_where_they_are_anno
     # The recorder computed them itself, in counts of 5 µV.
     assert max(limb_law_residual(record.signal, record.leads).values()) < 0.0025 and 1 < np.abs(record.signal).max() < 3
     assert record.meta == {"time": datetime(2000, 1, 1, 7)} and record.patient == "ECG_P28.01"  # its checksum is right
-    beats, letters = ishne.read_annotations(path.with_suffix(".ann"))
-    assert len(beats) == len(letters) == 97 and set(letters) <= set("NVSXU!")
+    # A header as the signal has, the first sample's number, then a letter, a detail and the samples since the last for each beat.
+    content = path.with_suffix(".ann").read_bytes()[struct.unpack("<i", path.with_suffix(".ann").read_bytes()[22:26])[0] :]
+    beats = np.frombuffer(content[4:], dtype=[("letter", "S1"), ("detail", "S1"), ("interval", "<u2")])
+    assert len(beats) == 97 and set(beats["letter"].tolist()) <= {b"N", b"V", b"S", b"X", b"U", b"!"}
     peaks = r_peaks(record.signal, record.fs, record.leads)
-    normal = beats[[letter == "N" for letter in letters]] / record.fs
+    places = int.from_bytes(content[:4], "little") + np.cumsum(beats["interval"].astype(int))
+    normal = places[beats["letter"] == b"N"] / record.fs
     near = [np.abs(peaks - beat).min() < 0.05 for beat in normal]
     assert np.mean(near) > 0.97
 
@@ -165,15 +168,19 @@ def refused(path: Path, *words: str) -> None:
     assert "\n" not in message and str(path) in message and all(word in message for word in words), message
 
 
-def test_beats_are_read_and_cut_off_ones_refused(tmp_path):
-    path = tmp_path / "h.ann"
-    path.write_bytes(header(magic=b"ANN  1.0") + struct.pack("<I", 100) + struct.pack("<2sH2sH", b"N#", 50, b"V#", 65535))
-    beats, letters = ishne.read_annotations(path)
-    assert beats.tolist() == [150, 65685] and letters == ["N", "V"]
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(FormatError, match="truncated"):
-        ishne.read_annotations(path)
-    with pytest.raises(FormatError, match=r"expected ANN  1\.0"):
-        ishne.read_annotations(write(tmp_path / "h.ecg"))
-    with pytest.raises(FormatError, match="looks like ISHNE annotations"):
-        io.read(path)
+def test_beats_beside_a_holter_are_its_annotations(tmp_path):
+    path = write(tmp_path / "h.1.ecg")
+    beats = tmp_path / "h.1.ann"
+    beats.write_bytes(header(magic=b"ANN  1.0") + struct.pack("<I", 100) + struct.pack("<2sH2sH", b"N#", 50, b"V#", 65535))
+    assert io.is_annotation(beats) and not io.is_annotation(path)
+    refused(beats, "lies beside the recording h.1.ecg without being its signal")
+    alone = beats.rename(tmp_path / "other.ann")
+    assert not io.is_annotation(alone)
+    refused(alone, "looks like beats of a Holter (ISHNE annotations)")
+    assert [ref.path.name for ref in folder.records(tmp_path) if ref.problem is None] == ["h.1.ecg"]
+
+
+@pytest.mark.data
+def test_a_real_holter_and_its_beats_are_one_recording_of_a_folder(data_root):
+    refs = list(folder.records(data_root / "ishne"))
+    assert [(ref.path.name, ref.problem) for ref in refs] == [("ECG_P28.01.ecg", None)]

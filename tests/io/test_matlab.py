@@ -193,7 +193,7 @@ def test_a_matrix_of_many_recordings_is_read_one_by_one(tmp_path):
     told = {"fs": 100, "unit": "mV", "names": ("I", "II")}
     np.testing.assert_allclose(io.read(path, record=3, **told).signal, many[3], atol=1e-6)
     refused(path, "holds 4 recordings", "record=0 … 3", **told)
-    refused(path, "0 … 3; asked for 4", record=4, **told)
+    refused(path, "(0 … 3); asked for 4", record=4, **told)
 
 
 def test_eight_leads_of_a_bare_matrix_become_twelve(tmp_path):
@@ -243,3 +243,10 @@ def test_what_cpsc_2019_is_known_to_be_is_not_asked_for(tmp_path):
             refused(tmp_path / name, "does not say its rate")
     scipy.io.savemat(tmp_path / "data_00002.mat", {"ecg": lead, "other": 1})  # not as that corpus has it
     refused(tmp_path / "data_00002.mat", "does not say its rate")
+
+
+def test_a_name_with_a_line_break_makes_no_message_of_two_lines(tmp_path):
+    path = tmp_path / "a.mat"
+    scipy.io.savemat(path, {"some_name": np.ones((2, 9))})
+    path.write_bytes(path.read_bytes().replace(b"some_name", b"some\nname"))
+    refused(path, "it holds some name; name the signal so")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import inspect
+import zipfile
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -100,10 +104,46 @@ def test_a_table_that_begins_with_zero_and_blanks_is_no_edf(tmp_path):
     assert record.fs == 500
 
 
-def test_the_formats_that_are_read_are_told(tmp_path):
-    path = tmp_path / "a.pdf"
-    path.write_bytes(b"%PDF-1.7")
-    refused(path, *io.READERS)
+def zipped(*names: str) -> bytes:
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"content")
+    return file.getvalue()
+
+
+OTHERS = [
+    (b"%PDF-1.7", "looks like PDF document; a printed ECG is no signal, export the recording itself"),
+    (b"\x89PNG\r\n\x1a\n", "looks like PNG picture; a printed"),
+    (b"\xff\xd8\xff\xe0", "looks like JPEG picture; a printed"),
+    (b"II*\0", "looks like TIFF picture; a printed"),
+    (b"<!DOCTYPE html>\n<html><body>Log in</body></html>", "looks like HTML; a page, such as a server answers with"),
+    (gzip.compress(b"0,1"), "looks like gzip archive; unpack it first"),
+    (bz2.compress(b"0,1"), "looks like bzip2 archive; unpack it first"),
+    (zipped("exports/a.xml"), "looks like zip archive; unpack it first"),
+    (zipped("[Content_Types].xml", "word/document.xml"), "looks like Word document (.docx); a printed"),
+    (zipped("docProps/app.xml", "xl/workbook.xml"), "looks like Excel workbook (.xlsx); save the sheet as CSV"),
+    (bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600), "looks like Office document (.doc, .xls, .ppt); a printed"),
+    (b"SQLite format 3\0" + bytes(100), "looks like SQLite database"),
+    (b'{"record": "a"}', "looks like JSON"),
+    (b"Dear colleague,\nthe ECG is normal.\n", "looks like text"),
+    (bytes(range(128, 160)) * 3, "its content is of no kind that we know"),
+]
+
+
+@pytest.mark.parametrize(("content", "words"), OTHERS)
+def test_another_thing_is_named_with_what_to_do_and_not_with_all_formats(tmp_path, content, words):
+    path = tmp_path / "a.ecg"
+    path.write_bytes(content)
+    refused(path, words, "(what is read: docs/data.md, einthoven.io.READERS)")
+    with pytest.raises(FormatError) as error:
+        io.recognise(path)
+    assert len(str(error.value).removeprefix(str(path))) < 200
+
+
+@pytest.mark.parity
+def test_a_real_workbook_is_named(parity_root):
+    refused(parity_root / "ecg_selfsupervised/prepare/zheng/raw/Diagnostics.xlsx", "Excel workbook")
 
 
 def test_a_folder_an_empty_and_an_absent_file_are_told_apart(tmp_path):

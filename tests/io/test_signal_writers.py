@@ -98,9 +98,6 @@ def test_who_was_recorded_when_stays_known(tmp_path, writer):
     path = tmp_path / f"r{ENDINGS[writer]}"
     io.WRITERS[writer](record, path)
     back = io.read(path)
-    if writer == "table":  # has no place for it
-        assert back.patient is None and not back.meta
-        return
     assert back.patient == "P17" and back.meta["sex"] == "female" and back.meta["time"] == META["time"]
     assert back.meta["age"] == pytest.approx(54, abs=0.01)
 
@@ -208,6 +205,9 @@ def test_what_a_format_cannot_hold_is_said(tmp_path):
     for patient in ("Müller", "x" * 57):  # altered or cut, it could become another's
         with pytest.raises(FormatError, match="up to 56 ASCII characters"):
             io.write(Record(one, 500, ("I",), patient=patient), tmp_path / "a.edf")
+    for patient in ("a\\b", "x" * 65, "a  b"):
+        with pytest.raises(FormatError, match="up to 64 characters without a backslash"):
+            io.write(Record(one, 500, ("I",), patient=patient), tmp_path / "a.dcm")
     gap = one.copy()
     gap[0, 5] = np.nan
     with pytest.raises(FormatError, match="lead I misses 1 of 1000 samples, and EDF cannot say so; write WFDB"):
@@ -221,6 +221,19 @@ def test_what_a_format_cannot_hold_is_said(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_edf_ends_where_the_last_lead_ends(tmp_path):
+    """Nothing was recorded after that: the calibration pulse of Philips's files."""
+    signal = np.random.default_rng(0).normal(0, 0.3, (2, 1000)).astype(np.float32)
+    signal[:, 900:] = np.nan
+    io.write(Record(signal, 500, ("I", "II")), tmp_path / "a.edf")
+    back = io.read(tmp_path / "a.edf")
+    assert back.signal.shape == (2, 900)
+    np.testing.assert_allclose(back.signal, signal[:, :900], atol=6e-5)
+    signal[1, 900:] = 0.1
+    with pytest.raises(FormatError, match="lead I misses 100 of 1000"):
+        io.write(Record(signal, 500, ("I", "II")), tmp_path / "b.edf")
+
+
 @pytest.mark.data
 def test_real_recordings_go_from_format_to_format_unchanged(tmp_path, data_root):
     for name in ("cinc2021/georgia/E00018.hea", "ptbdb/s0010_re.hea", "sph/SPH00002.h5", "edf/sample.edf", "mitdb/100.hea"):
@@ -231,5 +244,5 @@ def test_real_recordings_go_from_format_to_format_unchanged(tmp_path, data_root)
         for ending in (".hea", ".edf", ".csv"):
             io.write(record, tmp_path / f"x{ending}")
             back = io.read(tmp_path / f"x{ending}")
-            assert back.leads == record.leads and back.fs == record.fs and (back.patient == record.patient or ending == ".csv")
+            assert back.leads == record.leads and back.fs == record.fs and back.patient == record.patient
             np.testing.assert_allclose(back.signal, record.signal, atol=6e-5 + 1.6e-5 * np.nanmax(np.abs(record.signal)))

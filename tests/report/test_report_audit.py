@@ -15,12 +15,14 @@ import pytest
 from einthoven.record import Record
 from einthoven.report.audit import ADVICE, audit_html
 from einthoven.report.audit_table import audit_table
-from einthoven.signal.suspicion import Suspicion
+from einthoven.signal.suspicion import MARKED, N_SEEN, Suspicion
 from einthoven.simulate import simulate
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.store.audit import Audit, audit
 from einthoven.store.coverage import Leak
 from einthoven.store.ingest import ingest
+from einthoven.store.quality_columns import is_ok
+from einthoven.store.tally import Doubted
 
 EVIL = "<script>alert(1)</script>"
 
@@ -88,6 +90,39 @@ def test_every_finding_has_its_advice_its_sentence_and_its_tracing(result, html)
         assert doubted[0].record in part or doubted[0].record == EVIL
     assert "aVR is inverted (the sign is wrong)" in words
     assert "times as large as it is stored" in words  # what is stored too small is drawn large, and this is said
+
+
+def test_the_page_says_which_findings_only_warn_and_how_usual_each_is(result, html):
+    words = plain(html)
+    rule = words.split("Only warnings, which leave it ok, are:")[1].split("Stores")[0]
+    for kind, (title, _) in ADVICE.items():
+        assert (f"“{title}”" in rule) == is_ok({kind}), kind
+    assert is_ok({"baseline", "electrodes"}) and not is_ok({"baseline", "noise"})
+    for kind in result.worst:
+        row = next(row for row in html.split("What was found")[1].split("<tr")[1:] if f'href="#{kind}"' in row)
+        assert (">warning<" in row) == is_ok({kind}) and (">not ok<" in row) != is_ok({kind})
+        assert kind not in MARKED or f"{100 * MARKED[kind] / N_SEEN:.1f} %" in row
+    assert set(MARKED) <= set(ADVICE) and "Of 693 real recordings 1 carries this mark (0.1 %)" in words
+    assert "of 9 recordings less than one may carry it without a mistake" in words
+
+
+def test_electrodes_are_a_suspicion_and_the_page_says_how_often_a_sound_recording_carries_it(result):
+    (store,) = result.stores
+    doubt = Suspicion("electrodes", ("I", "aVR", "aVL"), "lead I runs against V6", "warn")
+    many = replace(store, n_records=100_000, kinds={"electrodes": 900})
+    words = plain(audit_html(replace(result, stores=(many,), worst={"electrodes": (Doubted(0, 5, "h5", (doubt,)),)})))
+    assert (
+        "900 of 100,000 recordings (0.9 %)" in words
+        and "about 866 may carry it without a mistake" in words
+        and "no mark proves a mistake" in words
+    )
+
+
+def test_a_pair_is_drawn_in_the_leads_of_which_it_is_told_that_they_differ(result, html):
+    (twin,) = result.twins
+    renamed = replace(twin, copy=replace(twin.copy, differs=("aVF of the second is V4 of the first",)))
+    part = audit_html(replace(result, twins=(renamed,))).split('id="copies"')[1].split("<h2")[0]
+    assert part.count(">aVF</text>") == part.count(">V4</text>") == 2 and ">II</text>" not in part
 
 
 def test_every_kind_of_doubt_that_there_is_has_advice():

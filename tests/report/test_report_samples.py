@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from einthoven.report.samples import bearers, choose, samples_html
-from einthoven.report.table import names_of_labels
+from einthoven.report.labels import bearers, names_of_labels
+from einthoven.report.samples import choose, samples_html
 from einthoven.simulate.corpus import write_corpus
 from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
@@ -53,5 +53,5 @@ def test_labels_have_their_own_vocabularys_names(store):
     names = names_of_labels(store)
     assert names["426783006"] == "sinus rhythm"
     other = Store(store.path)
-    other._columns["label_system"] = np.array(["somebody's own"] * len(store), dtype=object)
+    other._codes["label_system"] = np.zeros(len(store), dtype=np.int32), np.array(["somebody's own", None], dtype=object)
     assert names_of_labels(other) == {}

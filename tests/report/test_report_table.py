@@ -6,7 +6,8 @@ import csv
 
 import pytest
 
-from einthoven.report.table import prediction_table, store_lines, store_table
+from einthoven.report.inside import store_lines
+from einthoven.report.table import prediction_table, store_table
 
 
 def shown(table, width=80):

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from einthoven import io
+from einthoven.errors import FormatError
 from einthoven.leads import TWELVE
 from einthoven.signal.beats import find_beats
 from einthoven.signal.interference import measure
-from einthoven.signal.suspicion import Look, suspicions
+from einthoven.signal.suspicion import MARKED, N_SEEN, Look, suspicions
 from einthoven.simulate import simulate
 
 HEART = simulate(5, person=1, seconds=10.0, fs=500.0)
@@ -179,3 +181,19 @@ def test_no_array_whatever_stands_in_it_is_too_odd_to_be_looked_at():
             signal[rng.integers(len(leads)), rng.integers(n) :] = rng.choice([np.nan, np.inf])
         for doubt in suspicions(np.round(signal) if number % 11 == 0 else signal, fs, [TWELVE[lead] for lead in leads]):
             assert doubt.severity in ("refuse", "warn") and doubt.sentence
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_as_many_real_recordings_are_marked_as_users_are_told(data_root):
+    paths = [path for name in ("ptb-xl", "cinc2021", "code15-wfdb") for path in sorted((data_root / name).rglob("*.hea"))]
+    seen, marked = 0, Counter()
+    for path in paths:
+        try:
+            record = io.read(path)
+        except FormatError:  # variants that are wrong on purpose
+            continue
+        if set(TWELVE) <= set(record.leads):
+            seen += 1
+            marked.update({one.kind for one in suspicions(record.signal, record.fs, record.leads)})
+    assert seen == N_SEEN and marked == Counter(MARKED)

@@ -99,6 +99,7 @@ def test_it_goes_through_ingest_and_answers_to_the_challenges_classes(corpus):
     assert check_store(corpus / "store", code15) == [
         "345,779 recordings published, 6 here, 3 of them rejected",
         "233,770 patients published for version 1.0.0, 3 among the recordings here",
+        "not here of its parts: exams_part0.hdf5, exams_part1.hdf5, exams_part2.hdf5, exams_part4.hdf5, exams_part5.hdf5 and 11 more",
     ]
 
 

@@ -252,5 +252,5 @@ def test_a_damaged_pickle_never_raises_anything_else(tmp_path):
 
 
 def test_a_folder_of_another_kind_is_refused(tmp_path):
-    with pytest.raises(EinthovenError, match=r"no memmap_meta\.npz"):
+    with pytest.raises(EinthovenError, match=r"memmap_meta\.npz is not in it"):
         refs_of(tmp_path)

@@ -132,10 +132,10 @@ def test_what_is_wrong_is_told_in_one_line(root, tmp_path):
     refused("is neither PTB-XL nor MIMIC-IV-ECG; expected ptbxl_database.csv or record_list.csv", ecgs=tmp_path)
     refused("no such folder; expected the folder of PTB-XL", ecgs=tmp_path / "nowhere")
     refused("no such folder; expected ecgqa/ptbxl", at=tmp_path / "nowhere", ecgs=tmp_path / PTBXL)
-    refused(r"no paraphrased/<train, valid, test>/\*\.json in it", at=root.parent, ecgs=tmp_path / PTBXL)
+    refused(r"no paraphrased/<train, valid, test>/\*\.json is in it", at=root.parent, ecgs=tmp_path / PTBXL)
     refused("wording as one of paraphrased, template; got 'short'", wording="short", ecgs=tmp_path / PTBXL)
     refused("split as one of old, new; got 'mine'", split="mine", ecgs=tmp_path / PTBXL)
-    with pytest.raises(EinthovenError, match="expected a part of train, valid, test; got 'dev'"):
+    with pytest.raises(EinthovenError, match="expected part as one of train, valid, test; got 'dev'"):
         list(ecgqa.questions(root, part="dev"))
 
 

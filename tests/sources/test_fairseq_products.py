@@ -200,7 +200,7 @@ def test_fewer_leads_have_the_names_of_the_table(tmp_path):
     [
         (lambda source: (source / "meta.csv").write_text("a,b\n1,2\n"), "lacks the column idx, save_file"),
         (lambda source: (source / "meta.csv").write_text("idx,save_file\nx,code_15_0.mat\n"), "a number as idx; got 'x'"),
-        (lambda source: (source / "meta.csv").write_bytes(b"idx,save_file\n\xff\xfe\n"), "cannot be read as CSV"),
+        (lambda source: (source / "meta.csv").write_bytes(b"idx,save_file\n\xff\xfe\n"), "cannot be read as a table"),
         (lambda source: label(source, np.zeros((16, 3))), "label_def.csv names 2 labels"),
         (
             lambda source: (label(source, np.zeros((16, 2))), (source / "labels" / "y.npy").write_bytes(b"\x80\x04K\x01.")),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -34,18 +34,10 @@ def tables(root: Path, n: int = 3) -> None:
 
 
 @pytest.fixture
-def corpus(tmp_path, monkeypatch) -> Path:
-    """The layout with an HDF5 file where h5py is installed; else the array is handed to the source in the place of the file."""
+def corpus(tmp_path) -> Path:
     tables(tmp_path)
-    if importlib.util.find_spec("h5py") is not None:
-        import h5py
-
-        with h5py.File(tmp_path / ribeiro.SIGNALS, "w") as file:
-            file["tracings"] = array()
-    else:
-        (tmp_path / ribeiro.SIGNALS).write_bytes(b"")
-        monkeypatch.setattr(ribeiro, "_need_h5py", lambda path: None)
-        monkeypatch.setattr(ribeiro, "_tracings", lambda path, exam=None: array() if exam is None else array()[exam])
+    with h5py.File(tmp_path / ribeiro.SIGNALS, "w") as file:
+        file["tracings"] = array()
     return tmp_path
 
 
@@ -91,16 +83,7 @@ def test_tables_that_do_not_fit_are_refused(corpus):
         list(ribeiro.records(corpus))
 
 
-def test_without_h5py_the_way_out_is_named(tmp_path, monkeypatch):
-    tables(tmp_path)
-    (tmp_path / ribeiro.SIGNALS).write_bytes(b"")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(EinthovenError, match="pip install h5py"):
-        list(ribeiro.records(tmp_path))
-
-
 def test_a_file_that_is_no_hdf5_is_refused(tmp_path):
-    pytest.importorskip("h5py", reason="reads HDF5")
     tables(tmp_path)
     (tmp_path / ribeiro.SIGNALS).write_bytes(b"not HDF5")
     with pytest.raises(FormatError, match="cannot be read as HDF5"):
@@ -119,5 +102,5 @@ def test_the_tables_of_another_folder_are_none_so_that_the_layout_can_be_told(tm
     from einthoven.store.ingest import ingest
 
     assert SOURCES["ribeiro"].tables(tmp_path) == []
-    with pytest.raises(EinthovenError, match=r"is not in it; expected the folder with ecg_tracings.hdf5"):
+    with pytest.raises(EinthovenError, match=r"are not in it; expected the folder with ecg_tracings.hdf5"):
         ingest("ribeiro", tmp_path, tmp_path / "store")

@@ -10,7 +10,7 @@ import pytest
 
 from einthoven.errors import EinthovenError, FormatError
 from einthoven.leads import TWELVE
-from einthoven.sources import SOURCES, zheng
+from einthoven.sources import SOURCES, spreadsheet, zheng
 from einthoven.sources.spreadsheet import read_sheet
 from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
@@ -24,7 +24,7 @@ ROWS = [
 ]
 
 
-def workbook(path: Path, rows: list[list], *, shared: bool = True, sheet: str | None = None) -> None:
+def workbook(path: Path, rows: list[list], *, shared: bool = True, sheet: str | bytes | None = None) -> None:
     """An .xlsx as Excel writes it (texts shared, the sheet under a relative name) or as openpyxl does (texts in their cells)."""
     texts = sorted({value for row in rows for value in row if isinstance(value, str)})
     lines = []
@@ -150,3 +150,18 @@ def test_it_goes_through_ingest(tmp_path):
     store = Store(tmp_path / "store")
     assert store[0]["labels"] == {"AFIB": 1.0, "RBBB": 1.0, "TWC": 1.0} and store[0]["ecg"].shape == (12, 500)
     assert store.record(0).meta["measurements"] == {"VentricularRate": 117.0} and SOURCES["zheng"] is zheng
+
+
+def test_entities_in_another_encoding_and_cells_without_end_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "Diagnostics.xlsx"
+    bomb = f'<?xml version="1.0" encoding="utf-16"?><!DOCTYPE x [<!ENTITY a "aaaa">]><worksheet {MAIN}><sheetData/></worksheet>'
+    workbook(path, ROWS, sheet=bomb.encode("utf-16"))
+    with pytest.raises(FormatError, match="declares XML entities"):
+        read_sheet(path)
+    far = '<row><c r="ZZZ1"/></row>'
+    workbook(path, ROWS, sheet=f"<worksheet {MAIN}><sheetData>{far * 3}</sheetData></worksheet>")
+    monkeypatch.setattr(spreadsheet, "MOST_CELLS", 50_000)
+    with pytest.raises(FormatError, match="more than 50,000 cells"):
+        read_sheet(path)
+    with pytest.raises(FormatError, match="cannot be read as an Excel workbook"):
+        read_sheet(tmp_path / "nowhere.xlsx")

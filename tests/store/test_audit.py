@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from planted_corpus import COPIES, FAULTS, Planted
 
 from einthoven.errors import StoreError
-from einthoven.store.audit import audit
+from einthoven.store.audit import audit, room
 from einthoven.store.ingest import ingest
 from einthoven.store.quality_columns import assign_quality, fields
 from einthoven.store.read import Store
@@ -162,6 +165,82 @@ def test_a_patient_on_two_sides_of_one_store_is_told(planted, found, tmp_path):
     assert leaks([Store(planted)]) == []
 
 
+def test_torn_patients_are_those_that_two_nested_loops_find(planted, tmp_path):
+    from einthoven.store.coverage import leaks
+
+    rng = np.random.default_rng(0)
+    expected: dict[str, dict[str, int]] = {}
+    for name, shares in (("one", (0.9, 0.05, 0.05)), ("two", (0.95, 0.0, 0.05))):
+        shutil.copytree(planted, tmp_path / name)
+        patient = Store(planted).column("patient")
+        split = rng.choice(["train", "valid", "test"], len(patient), p=shares)
+        table = pq.read_table(planted / "records.parquet")
+        column = table.column_names.index("split")
+        pq.write_table(
+            table.set_column(column, table.field("split"), pa.array(split).dictionary_encode()), tmp_path / name / "records.parquet"
+        )
+        for who, part in zip(patient, split):
+            own = expected.setdefault(who, {})
+            own[f"{name}: {part}"] = own.get(f"{name}: {part}", 0) + 1
+    torn = {who: own for who, own in expected.items() if len({place.split(": ")[1] for place in own}) > 1}
+    stores = [Store(tmp_path / "one"), Store(tmp_path / "two")]
+    assert {leak.patient: leak.places for leak in leaks(stores)} == torn and 3 < len(torn) < len(expected)
+    alone = {who: {place[5:]: n for place, n in own.items() if place.startswith("one")} for who, own in expected.items()}
+    assert {leak.patient: leak.places for leak in leaks(stores[:1])} == {who: own for who, own in alone.items() if len(own) > 1}
+
+
+def test_of_each_recording_some_tens_of_bytes_are_kept():
+    """What an audit of millions holds in memory: measured by Python's own book-keeping, without the names, which are Arrow's."""
+    import tracemalloc
+
+    from einthoven.signal.suspicion import Suspicion
+    from einthoven.store.audit_files import Lines
+    from einthoven.store.duplicates import Copy
+    from einthoven.store.measure import NUMBERS, Chunk
+    from einthoven.store.tally import Tally
+    from einthoven.store.together import Together
+
+    class Long:
+        remote, path = None, Path("long")
+
+        def __init__(self, n):
+            self.n = n
+
+        def __len__(self):
+            return self.n
+
+        def take(self, names):
+            return pa.table({name: pa.array([str(at) for at in range(self.n)]) for name in names})
+
+    def kept(n):
+        tracemalloc.start()
+        tally = Tally(Together([Long(n)]))
+        with Lines(None) as lines:
+            for first in range(0, n, 500):
+                doubts = [(Suspicion("noise", ("V1",), f"recording {first + at}", "warn"),) if at % 10 == 0 else () for at in range(500)]
+                numbers = {name: np.ones(500, np.float32) for name in NUMBERS}
+                tally.take(Chunk(0, first, numbers, doubts, np.ones(500, np.uint64), np.empty(0)), lines)
+        tally.mark_copies([Copy(0, 1, 0.0, 0.0, 10.0, 1.0, 0.0, True, ())])
+        size = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert tally.columns(0)["is_copy"].sum() == 1
+        return size
+
+    assert (kept(40_000) - kept(20_000)) / 20_000 < 45
+
+
+def test_room_on_disk_is_asked_for_before_anything_is_measured_and_given_back(planted, found, tmp_path, monkeypatch):
+    result = audit(planted, workers=1, write=False, scratch=tmp_path)
+    assert result.twins == found[0].twins and not list(tmp_path.iterdir())
+    assert 50_000 < room([Store(planted)]) < 500_000
+    with pytest.raises(StoreError, match="no folder for temporary files"):
+        audit(planted, workers=1, write=False, scratch=tmp_path / "missing")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10_000))
+    with pytest.raises(StoreError, match=r"GB of free disk under .*it has 1e-05 GB: name a folder with more"):
+        audit(planted, workers=1, write=False, scratch=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_audited_is_refused(planted, tmp_path):
     with pytest.raises(StoreError, match="there is no store"):
         audit(tmp_path / "nothing")
@@ -203,4 +282,6 @@ def test_the_copies_that_the_readme_of_the_real_recordings_names_are_found(data_
         frozenset({"code15/1111611", "code15/1111628"}),
         frozenset({"cinc2017/A00001", "edf/sample"}),
         frozenset({"mitdb/100", "qtdb/sel100"}),
+        frozenset({"mitdb/100", "mitdb/100skew"}),
+        frozenset({"mitdb/100skew", "qtdb/sel100"}),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from einthoven.record import Record
 from einthoven.signal.resample import resample
 from einthoven.simulate import simulate
 from einthoven.store.comparison import compare
-from einthoven.store.duplicates import Words, _votes, prove
+from einthoven.store.duplicates import Words, _votes, entries, prove, room
 from einthoven.store.fingerprint import BITS, N_SAMPLES, PROBED, Alphabet, kept, landmarks
 
 
@@ -28,13 +29,12 @@ def piece(record: Record, start: float, stop: float) -> Record:
 def candidates(records: list[Record], folder) -> list[tuple[int, int, float]]:
     channels = [landmarks(np.nan_to_num(record.signal), record.fs, record.leads) for record in records]
     alphabet = Alphabet.learned(np.concatenate([one.shapes for own in channels for one in own]))
-    words, out = Words(folder), {}
+    words = Words(folder, len(records))
     for number, own in enumerate(channels):
         for one in own:
             forms = alphabet.of(one.shapes)
             chosen = kept(forms, records[number].seconds)
-            words.add(number, forms[chosen], one.times[chosen], out)
-    words.write(out)
+            words.add(entries(number, forms[chosen], one.times[chosen]))
     return list(words.candidates())
 
 
@@ -82,13 +82,62 @@ def test_a_long_recording_keeps_the_same_words_as_its_pieces():
 def test_votes_are_all_pairs_of_a_word_and_a_crowd_stays_linear():
     from einthoven.store.duplicates import _ENTRY, CROWD
 
-    entries = np.zeros(6, dtype=_ENTRY)
-    entries["word"], entries["record"], entries["own"] = [7, 7, 7, 9, 9, 7], [1, 2, 3, 1, 1, 4], [True, False, False, True, True, True]
-    pairs = {(int(a), int(b)) for a, b in zip(_votes(entries)["first"], _votes(entries)["second"])}
+    rows = np.zeros(6, dtype=_ENTRY)
+    rows["word"], rows["record"], rows["own"] = [7, 7, 7, 9, 9, 7], [1, 2, 3, 1, 1, 4], [True, False, False, True, True, True]
+    pairs = {(int(one["first"]), int(one["second"])) for vote in _votes(rows) for one in vote}
     assert pairs == {(1, 2), (1, 3), (1, 4), (2, 4), (3, 4)}  # (2, 3): neither in its own form
     crowd = np.zeros(5000, dtype=_ENTRY)
     crowd["record"], crowd["own"] = np.arange(5000), True
-    assert len(_votes(crowd)) <= CROWD * 5000
+    assert 0 < sum(len(vote) for vote in _votes(crowd)) <= CROWD * 5000
+
+
+def by_hand(rows: np.ndarray) -> list[tuple[int, int, float]]:
+    """Candidates in so many words, without sorting, files or arrays."""
+    lags: dict[tuple[int, int], list[tuple[float, float]]] = {}
+    for i, one in enumerate(rows):
+        for two in rows[i + 1 :]:
+            if one["word"] == two["word"] and one["record"] != two["record"] and (one["own"] or two["own"]):
+                a, b = sorted((one, two), key=lambda row: row["record"])
+                lags.setdefault((int(a["record"]), int(b["record"])), []).append((float(a["time"] - b["time"]), float(a["time"])))
+    found = []
+    for pair, own in sorted(lags.items()):
+        clusters: list[list[tuple[float, float]]] = []
+        for lag, time in sorted(own):
+            if not clusters or lag - clusters[-1][-1][0] > 0.03:
+                clusters.append([])
+            clusters[-1].append((lag, time))
+        sizes = [1 + sum(b - a > 0.1 for a, b in pairwise(times)) for times in (sorted(time for _, time in one) for one in clusters)]
+        best = max(range(len(sizes)), key=sizes.__getitem__)
+        if sizes[best] >= 2:
+            found.append((*pair, float(np.median([lag for lag, _ in clusters[best]]))))
+    return found
+
+
+@pytest.mark.parametrize("limit", [100, 10_000_000])
+def test_candidates_are_those_found_by_hand_however_little_is_sorted_at_once(limit, tmp_path, monkeypatch):
+    monkeypatch.setattr("einthoven.store.spill.LIMIT", limit)
+    monkeypatch.setattr("einthoven.store.spill.BUFFER", limit)
+    rng = np.random.default_rng(3)
+    words, every = Words(tmp_path, 30), []
+    for record in range(30):
+        # A few words that many have, at times of a few steps, so that lags agree by chance as well.
+        forms = rng.integers(0, 60, (4, 3)).astype(np.uint64) * np.uint64(2**58 // 15)
+        every.append(entries(record, forms, np.sort(rng.integers(0, 12, 4)) / 4))
+        words.add(every[-1])
+    rows = np.concatenate(every)
+    assert np.unique(rows["word"], return_counts=True)[1].max() <= 13  # nowhere a crowd
+    found = list(words.candidates())
+    assert found == by_hand(rows) and len(found) > 10
+    assert not list(tmp_path.rglob("*.rows"))
+
+
+def test_the_room_that_is_asked_for_is_as_large_as_what_recordings_write(tmp_path):
+    records = [heart(person) for person in range(20)]
+    channels = [landmarks(record.signal, record.fs, record.leads) for record in records]
+    written = sum(entries(0, np.zeros((len(one.times), 2**PROBED), np.uint64), one.times).nbytes for own in channels for one in own)
+    asked = room(np.array([record.seconds for record in records]))
+    assert written <= asked <= 3 * written
+    assert 6e9 < room(np.full(2_500_000, 10.0)) < 9e9
 
 
 @pytest.mark.parametrize(
@@ -117,6 +166,40 @@ def test_an_identical_recording_is_exact_and_one_count_more_is_not():
     other = times(original, 1.0)
     other.signal[4, 77] += 0.002
     assert compare(original, other, 0.0)[5] is False
+
+
+def with_a_late_lead(record: Record, lead: str, n_samples: int) -> Record:
+    signal = record.signal.copy()
+    row = record.leads.index(lead)
+    signal[row] = np.concatenate([np.zeros(n_samples, np.float32), signal[row, :-n_samples]])
+    return replace(record, signal=signal)
+
+
+@pytest.mark.parametrize("leads", [("II", "V5"), ("I", "II", "V5")])
+def test_a_copy_in_which_one_lead_comes_later_than_the_others_is_found(leads):
+    whole = heart(2)
+    original = replace(whole, signal=whole.signal[[whole.leads.index(name) for name in leads]], leads=leads)
+    for late in (4, 15):
+        proof = compare(original, with_a_late_lead(original, "V5", late), 0.0)
+        assert proof is not None
+        words = "; ".join(proof[-1])
+        if len(leads) == 3:
+            assert "V5 is not the same" in words  # the other two prove it
+        else:  # of two leads each may be the one that was moved
+            assert f"V5 is {late * 2} ms later beside II" in words or f"II is {late * 2} ms earlier beside V5" in words
+    if len(leads) == 2:
+        assert compare(original, with_a_late_lead(original, "V5", 100), 0.0) is None
+    for other in (heart(2, 1), *(heart(person) for person in range(3, 12))):
+        two = replace(other, signal=other.signal[[other.leads.index(name) for name in leads]], leads=leads)
+        for lag in (0.0, 0.4, -1.1):
+            assert compare(original, two, lag) is None
+
+
+@pytest.mark.data
+def test_a_real_recording_with_one_lead_skewed_in_time_is_found(data_root):
+    first, second = (io.read(data_root / "mitdb" / name, stop=30.0) for name in ("100.hea", "100skew.hea"))
+    differs = "; ".join(compare(first, second, 0.0)[-1])
+    assert "is 8 ms" in differs and "beside" in differs  # three samples at 360 Hz
 
 
 def test_two_recordings_of_one_person_and_of_two_persons_are_not_copies():

@@ -61,6 +61,15 @@ def test_a_cluster_writes_the_bytes_that_one_process_writes_and_tells_how_far_it
 
 
 @pytest.mark.slow
+def test_what_came_to_a_corpus_is_taken_by_a_cluster_as_by_one_process(two_workers, tmp_path):
+    root = tmp_path / "root"
+    for name, more in (("alone", {"workers": 1}), ("cluster", {"executor": two_workers})):
+        for n in (30, 60):
+            ingest(Corpus(n=n), root, tmp_path / name, shard_records=7, append=n == 60, **more)
+    assert len(Store(tmp_path / "cluster")) == 51 and every_byte(tmp_path / "cluster") == every_byte(tmp_path / "alone")
+
+
+@pytest.mark.slow
 def test_a_worker_that_dies_on_a_cluster_loses_no_recording(two_workers, whole, tmp_path):
     corpus = Corpus(deadly=23, once=tmp_path / "died")
     ingest(corpus, whole.parent / "root", tmp_path / "store", shard_records=7, executor=two_workers)
@@ -200,10 +209,16 @@ def test_a_cluster_without_workers_is_waited_for_and_not_for_ever(monkeypatch):
         executor.check()
 
 
-def test_what_is_no_cluster_is_said(monkeypatch):
-    monkeypatch.setattr(clusters, "_CONNECT", 0.5)
+def test_what_is_no_cluster_is_said(monkeypatch, caplog):
+    silent, connect = clusters._SILENT, clusters._CONNECT
+    monkeypatch.setattr(clusters, "_CONNECT", 0.4)
+    monkeypatch.setattr(clusters, "_SILENT", 0.1)
     with pytest.raises(StoreError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9"), cluster("tcp://127.0.0.1:9"):
         pass
+    assert [record.getMessage() for record in caplog.records if record.name == clusters.__name__] == [
+        "no dask scheduler answers at tcp://127.0.0.1:9 yet; it is tried for 0 s"
+    ]
+    assert silent < 3 and connect < 10
     for text in ("local", "local:0", "machine:8786 "):
         with pytest.raises(StoreError, match="expected the address of a dask scheduler"), cluster(text):
             pass

@@ -277,14 +277,14 @@ def test_an_export_that_was_stopped_goes_on_and_ends_the_same(store, tmp_path, e
 
     with pytest.raises(Stopped):
         export(store, tmp_path / "a", fs=FS, progress=stop)
-    assert not json.loads((tmp_path / "a" / "export.json").read_text()).get("finished")
+    assert not json.loads((tmp_path / "a" / ".export.json").read_text()).get("finished")
     first = export(store, tmp_path / "a", fs=FS)
     other = export(store, tmp_path / "b", fs=FS)
     assert not first.was_there and export(store, tmp_path / "a", fs=FS).was_there
     names = sorted(path.relative_to(tmp_path / "b").as_posix() for path in (tmp_path / "b").rglob("*"))
     assert names == sorted(path.relative_to(tmp_path / "a").as_posix() for path in (tmp_path / "a").rglob("*"))
     for name in names:
-        if (tmp_path / "b" / name).is_file() and name != "export.json":
+        if (tmp_path / "b" / name).is_file() and name != ".export.json":
             one, two = (tmp_path / "a" / name).read_bytes(), (tmp_path / "b" / name).read_bytes()
             if name.endswith(".mat"):
                 one, two = one[128:], two[128:]  # the header says when it was written

@@ -46,6 +46,16 @@ def test_reading_by_pread_is_reading_by_memory_map(store):
         np.testing.assert_array_equal(other.counts(row), store.counts(row))
 
 
+def test_a_whole_shard_is_the_same_by_either_way_before_and_after_a_part_of_it_was_read(store):
+    for access in ("mmap", "pread"):
+        other = Store(store.path, access=access)
+        first, whole = other.read(0, 100, 50), other.shard(0)
+        assert whole.dtype == np.int16 and not whole.flags.writeable
+        np.testing.assert_array_equal(whole, np.load(store.path / "shards" / "00000.npy"))
+        np.testing.assert_array_equal(other.read(0, 100, 50), first)
+        np.testing.assert_array_equal(whole[100:150], first)
+
+
 def test_columns_are_those_of_the_table(store):
     for name in ("record", "source", "n_samples", "fold", "age", "split", "leads", "sex", "label_system"):
         expected = store.table[name].to_pylist()

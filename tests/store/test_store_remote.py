@@ -19,11 +19,11 @@ from fake_corpus import Corpus
 from fsspec.implementations.local import LocalFileSystem
 
 from einthoven.errors import StoreError
-from einthoven.store import remote
+from einthoven.store import transfer
+from einthoven.store.cache import Cache
 from einthoven.store.ingest import ingest
 from einthoven.store.layout import shard_bytes, store_location
 from einthoven.store.read import Store
-from einthoven.store.remote import Cache
 from einthoven.store.split import assign
 from einthoven.store.views import Segments
 
@@ -61,7 +61,7 @@ class Far(LocalFileSystem):
 @pytest.fixture(autouse=True)
 def wire(monkeypatch):
     fsspec.register_implementation("far", Far, clobber=True)
-    monkeypatch.setattr(remote, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(transfer, "FIRST_WAIT", 0.001)
     Far.asked, Far.failing, Far.cut, Far.on_file = [], [], 0, None
     return Far
 
@@ -314,10 +314,16 @@ def test_a_missing_package_is_named_with_its_extra(protocol, extra, cache, monke
         def url_to_fs(url):
             raise ImportError("Install it")
 
-    monkeypatch.setattr(remote.importlib, "import_module", lambda name: Missing)
+    monkeypatch.setattr(transfer.importlib, "import_module", lambda name: Missing)
     with pytest.raises(StoreError) as error:
         Store(f"{protocol}://bucket/store", cache=cache)
     assert f"pip install '{extra}'" in str(error.value)
+
+
+def test_the_cache_can_be_imported_from_where_the_remote_store_is():
+    from einthoven.store import remote
+
+    assert remote.Cache is Cache
 
 
 def test_place_and_size_of_the_cache_come_from_the_environment(tmp_path, monkeypatch):
@@ -338,7 +344,7 @@ SCRIPT = """
 import os, signal, sys
 import fsspec
 from einthoven.store.read import Store
-from einthoven.store.remote import Cache
+from einthoven.store.cache import Cache
 from test_store_remote import Far
 from pathlib import Path
 

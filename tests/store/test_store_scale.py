@@ -53,21 +53,21 @@ def test_one_record_reads_a_piece_of_the_table_and_not_all_of_it(many):
         record = store.record(row)
         assert record.record == f"r{row % len(store)}" and record.patient == f"p{row % len(store) // 2}"
         assert record.labels == {"a": float(row % len(store) % 3 == 0)}
-    assert "table" not in vars(store) and "record" not in store._columns and len(store._groups) == 3
+    assert "table" not in vars(store) and "record" not in store._columns and len(store._entries.groups) == 3
 
 
 def test_who_reads_at_random_gets_the_words_into_memory_once_if_they_are_not_too_large(many, monkeypatch):
-    from einthoven.store import read as module
+    from einthoven.store import entries as module
 
-    monkeypatch.setattr(module, "_GROUPS_KEPT", 1)
-    monkeypatch.setattr(module, "_AT_RANDOM", 10)
+    monkeypatch.setattr(module, "GROUPS_KEPT", 1)
+    monkeypatch.setattr(module, "AT_RANDOM", 10)
     rows = [row for pair in zip(range(8), range(8000, 8008)) for row in pair]
     expected = [repr(many.record(row)) for row in rows]
     for kept, there in ((10**9, True), (1000, False)):
-        monkeypatch.setattr(module, "_WORDS_KEPT", kept)
+        monkeypatch.setattr(module, "BYTES_KEPT", kept)
         store = Store(many.path)
         assert [repr(store.record(row)) for row in rows] == expected
-        assert (store._words is not None) == there
+        assert (store._entries.all is not None) == there
 
 
 SCRIPT = """

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import json
 import shutil
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from fake_corpus import Corpus
 
@@ -14,7 +12,7 @@ from einthoven.errors import StoreError
 from einthoven.store.ingest import ingest
 from einthoven.store.quality_columns import assign_quality
 from einthoven.store.read import Store
-from einthoven.store.where import _meta_column, select
+from einthoven.store.where import select
 
 
 @pytest.fixture(scope="module")
@@ -130,19 +128,6 @@ def test_what_an_audit_wrote_is_named_with_a_dot(audited, condition, holds):
 def test_a_field_that_an_audit_does_not_write_is_told(audited, condition, message):
     with pytest.raises(StoreError, match=message):
         select(audited, condition)
-
-
-def test_fields_of_meta_are_those_that_json_has_whatever_stands_in_their_text():
-    """The regular expression that reads most rows must not be led astray by quotes, braces and keys within texts, nor by keys within keys."""
-    metas = [
-        {"dataset": "a"}, {"dataset": 'x", "dataset": "b"'}, {"report": '"dataset": "c"', "dataset": "d"}, {"inner": {"dataset": "e"}},
-        {"dataset": {"a": 1}}, {"dataset": ["x", "y"]}, {"dataset": 3}, {"dataset": 2.5}, {"dataset": True}, {"dataset": None}, {"other": "dataset"},
-        {"dataset2": "f"}, {"dataset": "{g}"}, {"dataset": "back\\slash"}, {"dataset": "ü\n"}, {},
-    ]  # fmt: skip
-    texts = [json.dumps(meta, sort_keys=True, ensure_ascii=False) for meta in metas] + [None]
-    column = _meta_column(pa.array(texts), "dataset")
-    assert [column.words[code] for code in column.codes] == [*(meta.get("dataset") for meta in metas), None]
-    assert _meta_column(pa.array(texts), "absent") is None
 
 
 def test_recordings_that_were_appended_after_an_audit_are_not_left_out_without_a_word(audited, tmp_path):
