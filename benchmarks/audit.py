@@ -63,7 +63,7 @@ def tracing(number: int, fs: float = FS, seconds: float = SECONDS) -> np.ndarray
 def make_store(path: Path, n: int, *, signals: bool = True, per_shard: int = 16_384) -> None:
     """A finished store of ``n`` recordings; every copy stands half the store after its original. Without signals: its table alone."""
     from einthoven import __version__
-    from einthoven.store.finish import signal_facts, write_table
+    from einthoven.ingest.finish import signal_facts, write_table
     from einthoven.store.layout import FACTS, FORMAT, REJECTED, TABLE, VERSION, schema, shard_path, write_header
 
     n_samples = round(FS * SECONDS)
@@ -135,10 +135,10 @@ def peak(task: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def stages(n: int) -> None:
+    from einthoven.audit.duplicates import Words, entries, prove
+    from einthoven.audit.fingerprint import Alphabet, landmarks
     from einthoven.signal.suspicion import suspicions
     from einthoven.simulate import simulate
-    from einthoven.store.duplicates import Words, entries, prove
-    from einthoven.store.fingerprint import Alphabet, landmarks
 
     hearts = [simulate(1, person=person, seconds=10.0, fs=500.0).record for person in range(n)]
     twins = [Record(one.signal[:, 500:], one.fs, one.leads) for one in hearts]
@@ -192,9 +192,9 @@ def one_audit(path: str) -> dict[str, float]:
     import scipy.fft
     import scipy.signal  # noqa: F401
 
-    from einthoven.store import audit as module
-    from einthoven.store import spill
-    from einthoven.store.duplicates import Words
+    from einthoven.audit import run as module
+    from einthoven.audit import spill
+    from einthoven.audit.duplicates import Words
 
     spill.LIMIT = spill.BUFFER = 1_000_000
     seen = {"candidates": 0, "words": 0}
@@ -245,14 +245,14 @@ def of_table(path: str) -> dict[str, tuple[float, float]]:
     import pyarrow.compute
     import pyarrow.parquet  # noqa: F401
 
+    from einthoven.audit.coverage import leaks, of_store
+    from einthoven.audit.files import Lines
+    from einthoven.audit.measure import CHUNK, NUMBERS, Chunk
+    from einthoven.audit.tally import Tally
+    from einthoven.audit.together import Together
     from einthoven.signal.suspicion import Suspicion
-    from einthoven.store.audit_files import Lines
-    from einthoven.store.coverage import leaks, of_store
-    from einthoven.store.measure import CHUNK, NUMBERS, Chunk
     from einthoven.store.quality_columns import assign_quality
     from einthoven.store.read import Store
-    from einthoven.store.tally import Tally
-    from einthoven.store.together import Together
 
     store = Store(path)
     tally, n = Tally(Together([store])), len(store)

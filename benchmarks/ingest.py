@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
-from einthoven.store.ingest import ingest
 
 RATE, WINDOW = 500, 2500
 

@@ -70,7 +70,7 @@ def peak_of_ingest(folder: str, n: int) -> tuple[float, float]:
     """Of a whole ingest, after a small one that imported everything."""
     import pyarrow.parquet  # noqa: F401
 
-    from einthoven.store.ingest import ingest
+    from einthoven.ingest.run import ingest
 
     ingest(Free(10), folder, Path(folder) / f"first{n}", workers=1)
     return peak_of(lambda: ingest(Free(n), folder, Path(folder) / f"store{n}", workers=1))
@@ -93,8 +93,8 @@ def peak_of_finish(folder: str, n: int) -> tuple[float, float]:
     """Of the last step: ``n`` rows in parts become a table, with its split."""
     import pyarrow.parquet as pq
 
-    from einthoven.store.finish import finish
-    from einthoven.store.shard import Made
+    from einthoven.ingest.finish import finish
+    from einthoven.ingest.shard import Made
 
     path = Path(folder) / f"finish{n}"
     for name in ("unfinished", "shards"):
@@ -128,8 +128,8 @@ def every_byte(folder: Path) -> dict[str, str]:
 
 
 def dask(folder: Path) -> None:
-    from einthoven.store.cluster import cluster
-    from einthoven.store.ingest import ingest
+    from einthoven.ingest.cluster import cluster
+    from einthoven.ingest.run import ingest
 
     start = time.perf_counter()
     ingest(Slow(), folder, folder / "alone", shard_records=100, workers=1)

@@ -22,6 +22,7 @@ import torch
 
 from einthoven.infer.evaluate import label_class
 from einthoven.infer.model import Model
+from einthoven.ingest.run import ingest
 from einthoven.metrics.bootstrap import paired_difference
 from einthoven.metrics.evaluation import evaluate
 from einthoven.metrics.multilabel import Multilabel
@@ -30,7 +31,6 @@ from einthoven.recipes import recipe
 from einthoven.recipes.run import class_entry, pretrain
 from einthoven.simulate.corpus import write_corpus
 from einthoven.sources.vocabulary import CLASSES
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 from einthoven.store.views import Segments
 from einthoven.tasks.linear_probe import linear_probe

@@ -23,10 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
 from einthoven.record import Record
 from einthoven.sources.facts import Facts, RecordRef
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 from einthoven.store.views import Segments, ecg
 

@@ -52,7 +52,7 @@ CONDITIONS = {
 def make_store(path: Path, n_rows: int, shard: Path) -> None:
     """A finished store of ``n_rows`` recordings whose shards are all the same file."""
     from einthoven import __version__
-    from einthoven.store.finish import signal_facts, write_table
+    from einthoven.ingest.finish import signal_facts, write_table
     from einthoven.store.layout import FACTS, FORMAT, REJECTED, TABLE, VERSION, schema, shard_path
 
     n_shards = -(-n_rows // PER_SHARD)

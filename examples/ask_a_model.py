@@ -23,9 +23,9 @@ folder = Path(tempfile.mkdtemp(prefix="einthoven-"))
 
 def small_model() -> Path:
     """A model to ask, where none is given."""
+    from einthoven.ingest.run import ingest
     from einthoven.recipes import recipe
     from einthoven.recipes.run import finetune
-    from einthoven.store.ingest import ingest
 
     ingest("physionet2021", folder / "corpus", folder / "store", workers=1)
     words = ["encoder=tiny", "encoder.extractor_gradient=1", "steps=20", "batch=16", "optim.lr=1e-3", "min_positives=5", "device=cpu"]

@@ -12,10 +12,10 @@ from pathlib import Path
 from einthoven.bench.grid import grid
 from einthoven.bench.run import bench
 from einthoven.bench.work import Place
+from einthoven.ingest.run import ingest
 from einthoven.recipes import PRETRAIN
 from einthoven.report.bench import as_markdown
 from einthoven.simulate.corpus import write_corpus
-from einthoven.store.ingest import ingest
 
 folder = Path(tempfile.mkdtemp(prefix="einthoven-"))
 write_corpus(folder / "corpus", records=120, patients=60, seed=1)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import einthoven
 from einthoven.infer.evaluate import evaluate
+from einthoven.ingest.run import ingest
 from einthoven.recipes import recipe
 from einthoven.recipes.evaluation import evaluation
 from einthoven.recipes.run import finetune
 from einthoven.simulate.corpus import write_corpus
 from einthoven.store.gallery import gallery_and_probe
-from einthoven.store.ingest import ingest
 
 folder = Path(tempfile.mkdtemp(prefix="einthoven-"))
 for name, seed in (("here", 1), ("elsewhere", 2)):

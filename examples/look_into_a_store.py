@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 import einthoven
+from einthoven.ingest.run import ingest
 from einthoven.simulate.corpus import write_corpus
 from einthoven.sources.vocabulary import CLASSES, snomed_names
-from einthoven.store.ingest import ingest
 from einthoven.store.split import assign, split
 from einthoven.store.views import Pairs, Segments
 from einthoven.store.where import select

@@ -10,12 +10,12 @@ import tempfile
 from pathlib import Path
 
 from einthoven.infer.evaluate import evaluate
+from einthoven.ingest.run import ingest
 from einthoven.plot.training import read_metrics
 from einthoven.recipes import recipe
 from einthoven.recipes.evaluation import evaluation
 from einthoven.recipes.run import finetune, pretrain, resume
 from einthoven.simulate.corpus import write_corpus
-from einthoven.store.ingest import ingest
 
 folder = Path(tempfile.mkdtemp(prefix="einthoven-"))
 write_corpus(folder / "corpus", records=80, patients=40, seed=1)

@@ -14,6 +14,7 @@ GROUPS = [
     {"errors", "record", "leads", "whole"},
     {"io", "signal", "simulate"},
     {"sources", "store"},
+    {"ingest", "audit", "export"},
     {"augment", "layers", "models", "objectives", "tasks", "metrics"},
     {"train", "convert"},
     {"recipes"},

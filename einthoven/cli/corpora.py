@@ -98,10 +98,10 @@ def ingest(
     One pass: read, check, order the leads, resample, int16. Stopped at any moment and run again, it goes on where it was. What
     cannot be used is listed with its reason in STORE/rejected.csv; nothing is lost without a word.
     """
+    from einthoven.ingest.cluster import cluster
+    from einthoven.ingest.run import ingest as run
     from einthoven.sources import SOURCES
     from einthoven.sources.options import options_of
-    from einthoven.store.cluster import cluster
-    from einthoven.store.ingest import ingest as run
 
     if source not in SOURCES:
         raise EinthovenError(f"there is no source {source!r}; there are {', '.join(SOURCES)}{nearest(source, SOURCES)}")

@@ -121,10 +121,10 @@ def audit(
     What is found goes into the table, where it can choose: einthoven pretrain … where="quality.ok and age >= 18"
     """
     from einthoven import whole
+    from einthoven.audit.run import audit as run
+    from einthoven.audit.run import room
     from einthoven.report.audit import audit_html
     from einthoven.report.audit_table import audit_table
-    from einthoven.store.audit import audit as run
-    from einthoven.store.audit import room
     from einthoven.store.read import Store
 
     opened = [Store(one) for one in stores]
@@ -172,9 +172,9 @@ def export(
     from einthoven.io.converting import writable
 
     old = {
-        "fairseq-signals": ("einthoven.store.export_fairseq", ("fs", "seconds")),
-        "fairseq-signals-old": ("einthoven.store.export_fairseq_old", ("fs", "seconds")),
-        "ecg-selfsupervised": ("einthoven.store.export_ecg_selfsupervised", ("fs",)),
+        "fairseq-signals": ("einthoven.export.fairseq_signals", ("fs", "seconds")),
+        "fairseq-signals-old": ("einthoven.export.fairseq_signals_old", ("fs", "seconds")),
+        "ecg-selfsupervised": ("einthoven.export.ecg_selfsupervised", ("fs",)),
     }
     given = {name: value for name, value in (("where", where), ("fs", fs), ("seconds", seconds)) if value is not None}
     if to in old:
@@ -185,7 +185,7 @@ def export(
         except EinthovenError:
             known = (*old, "wfdb", "edf", "dicom", "aecg", "csv", "tsv")
             raise EinthovenError(f"--as {to}: expected {', '.join(known)}{nearest(to, known)}") from None
-        module, takes = "einthoven.store.export_recordings", ("where",)
+        module, takes = "einthoven.export.recordings", ("where",)
         given["to"] = to
     if unfit := sorted(given.keys() - {*takes, "to"}):
         raise EinthovenError(f"--{unfit[0]}: has no meaning with --as {to}; leave it away")

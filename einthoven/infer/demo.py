@@ -19,6 +19,7 @@ import einthoven
 from einthoven.infer.evaluate import Evaluated, evaluate
 from einthoven.infer.files import predict_files
 from einthoven.infer.model import Model
+from einthoven.ingest.run import ingest
 from einthoven.io import read
 from einthoven.plot.training import read_metrics
 from einthoven.recipes import recipe
@@ -28,7 +29,6 @@ from einthoven.report.demo import OURS, demo_html
 from einthoven.report.prediction import Answer
 from einthoven.simulate.corpus import write_corpus
 from einthoven.sources.vocabulary import snomed_names
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 from einthoven.whole import write_text
 

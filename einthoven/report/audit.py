@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from einthoven.audit.coverage import Coverage
+from einthoven.audit.run import Audit
+from einthoven.audit.tally import PER_LEAD, Doubted
 from einthoven.leads import TWELVE
 from einthoven.report.audit_copies import copies_part, leaks_part
 from einthoven.report.page import notes, page, table, text, tiles
 from einthoven.report.prediction import tracing
 from einthoven.signal.suspicion import MARKED, N_SEEN
-from einthoven.store.audit import Audit
-from einthoven.store.coverage import Coverage
 from einthoven.store.quality_columns import HARMLESS
 from einthoven.store.read import Store
-from einthoven.store.tally import PER_LEAD, Doubted
 
 N_TRACINGS = 3
 """Tracings of each kind of doubt; what is left out is said."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from einthoven.audit.run import Audit, Twin
 from einthoven.record import Record
 from einthoven.report.page import table, text
 from einthoven.report.prediction import tracing
-from einthoven.store.audit import Audit, Twin
 from einthoven.store.read import Store
 
 N_TWINS, N_ROWS = 4, 40

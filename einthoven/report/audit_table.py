@@ -10,7 +10,7 @@ from einthoven.report.audit_copies import urgent
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from einthoven.store.audit import Audit
+    from einthoven.audit.run import Audit
 
 N_PAIRS = 10
 """Pairs of copies that are named; ``--out`` lists all."""

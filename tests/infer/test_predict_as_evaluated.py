@@ -10,12 +10,12 @@ import wfdb
 from einthoven.errors import ContractError, EinthovenError
 from einthoven.infer.evaluate import answers, otherwise
 from einthoven.infer.model import Model
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
 from einthoven.models import SIZES, ECGTransformer
 from einthoven.models.folder import describe
 from einthoven.record import Record
 from einthoven.signal.contract import SignalContract
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 from einthoven.tasks import Diagnosis
 

@@ -40,7 +40,10 @@ def test_an_array_is_read_whichever_way_its_axes_lie(tmp_path, array):
 def test_an_array_says_nothing_of_itself(tmp_path):
     path = tmp_path / "r.npy"
     np.save(path, (TRUTH * 1000).astype(np.int16))
-    refused(path, r"does not say its rate, unit, lead names: give fs=, unit=, names= \(einthoven ingest folder … -o rate=… -o unit=… -o leads=…\), or put r\.json beside it")
+    refused(
+        path,
+        r"does not say its rate, unit, lead names: give fs=, unit=, names= \(einthoven ingest folder … -o rate=… -o unit=… -o leads=…\), or put r\.json beside it",
+    )
     refused(path, "does not say its unit", fs=500, names=TWELVE)
     (tmp_path / "r.json").write_text(json.dumps({"fs": 250, "unit": "uV", "leads": list(TWELVE)}))
     record = io.read(path)

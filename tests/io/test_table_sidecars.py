@@ -11,11 +11,11 @@ import pytest
 
 from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
+from einthoven.ingest.run import ingest
 from einthoven.io.converting import convert_files
 from einthoven.leads import TWELVE
 from einthoven.record import Record
 from einthoven.sources import folder
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 
 VALUES = np.cumsum(np.random.default_rng(4).normal(size=(12, 1000)), axis=1).astype(np.float32) * 0.02

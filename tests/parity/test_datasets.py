@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from parity_cases import cases
 
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE, canonical
 from einthoven.record import Record
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.sources.vocabulary import own_classes
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 from einthoven.store.views import Pairs, Segments, ecg
 

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from parity_cases import ROOT
 
+from einthoven.export import fairseq_signals as export_fairseq
+from einthoven.export import fairseq_signals_old as export_fairseq_old
+from einthoven.export.fairseq_manifests import pairs
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
 from einthoven.sources import fairseq_signals
-from einthoven.store import export_fairseq, export_fairseq_old
-from einthoven.store.fairseq_manifests import pairs
-from einthoven.store.ingest import ingest
 from einthoven.store.published_split import split_from_table
 from einthoven.store.read import Store
 from einthoven.store.split import assign

@@ -14,13 +14,13 @@ import pytest
 from parity_cases import ssl_cases
 from prepared_folder import stored
 
+from einthoven.export.ecg_selfsupervised import LISTS, export
+from einthoven.ingest.run import ingest
 from einthoven.leads import select
 from einthoven.sources import ecg_selfsupervised
 from einthoven.sources.ecg_selfsupervised import prepared_signals
 from einthoven.sources.ecg_selfsupervised_names import DATASETS, ORDER
 from einthoven.sources.vocabulary import CLASSES
-from einthoven.store.export_ecg_selfsupervised import LISTS, export
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 
 HALF_A_MICROVOLT = 0.0005

@@ -9,9 +9,9 @@ import pytest
 from command_line import einthoven
 
 from einthoven.infer.model import Model
+from einthoven.ingest.run import ingest
 from einthoven.recipes.build import corpus_statistics
 from einthoven.simulate.corpus import write_corpus
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 
 

@@ -12,17 +12,17 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from einthoven.audit.coverage import Leak
+from einthoven.audit.run import Audit, audit
+from einthoven.audit.tally import Doubted
+from einthoven.ingest.run import ingest
 from einthoven.record import Record
 from einthoven.report.audit import ADVICE, audit_html
 from einthoven.report.audit_table import audit_table
 from einthoven.signal.suspicion import MARKED, N_SEEN, Suspicion
 from einthoven.simulate import simulate
 from einthoven.sources.facts import Facts, RecordRef
-from einthoven.store.audit import Audit, audit
-from einthoven.store.coverage import Leak
-from einthoven.store.ingest import ingest
 from einthoven.store.quality_columns import is_ok
-from einthoven.store.tally import Doubted
 
 EVIL = "<script>alert(1)</script>"
 

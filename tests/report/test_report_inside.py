@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
 from einthoven.record import Record
 from einthoven.report.corpora import corpora
@@ -18,7 +19,6 @@ from einthoven.report.page import text
 from einthoven.report.samples import samples_html
 from einthoven.report.table import store_table
 from einthoven.sources.facts import Facts, RecordRef
-from einthoven.store.ingest import ingest
 from einthoven.store.quality_columns import assign_quality
 from einthoven.store.read import Store
 

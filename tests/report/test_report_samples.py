@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
+from einthoven.ingest.run import ingest
 from einthoven.report.labels import bearers, names_of_labels
 from einthoven.report.samples import choose, samples_html
 from einthoven.simulate.corpus import write_corpus
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 
 

@@ -35,7 +35,7 @@ def test_an_answer_without_findings_or_with_a_reason_is_said():
 
 @pytest.mark.data
 def test_a_store_of_real_recordings_is_counted_as_its_headers_count(data_root, tmp_path):
-    from einthoven.store.ingest import ingest
+    from einthoven.ingest.run import ingest
     from einthoven.store.read import Store
 
     folder = data_root / "cinc2021" / "cpsc_2018"

@@ -9,9 +9,9 @@ import pytest
 import wfdb
 
 from einthoven.errors import EinthovenError, FormatError
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE, from_vcg, limb_law_residual
 from einthoven.sources import ecgid, ludb, qtdb
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 
 HEART = from_vcg(np.cumsum(np.random.default_rng(3).normal(size=(3, 5000)), axis=1) * 0.01 + 0.05)

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from einthoven.errors import EinthovenError
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
 from einthoven.sources import physionet2021, ptbxl
 from einthoven.sources.checking import check_store
 from einthoven.sources.vocabulary import CLASSES, SNOMED, targets
-from einthoven.store.ingest import ingest
 
 
 def write(path: Path, fs: int, seconds: float, comments: list[str] = []) -> None:  # noqa: B006  only read

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from einthoven.errors import EinthovenError
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
 from einthoven.sources import SOURCES, cinc2020
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 
 

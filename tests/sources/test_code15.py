@@ -15,12 +15,12 @@ import pytest
 import scipy.io
 
 from einthoven.errors import EinthovenError, FormatError
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
 from einthoven.sources import code15
 from einthoven.sources.checking import check_store
 from einthoven.sources.facts import RecordRef
 from einthoven.sources.vocabulary import CLASSES, targets
-from einthoven.store.ingest import ingest
 
 HEADER = "exam_id,age,is_male,nn_predicted_age,1dAVb,RBBB,LBBB,SB,ST,AF,patient_id,death,timey,normal_ecg,trace_file"  # as Zenodo has it
 ROWS = [

@@ -7,10 +7,10 @@ import csv
 import pytest
 
 from einthoven.errors import EinthovenError
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
 from einthoven.sources import cpsc2018
 from einthoven.sources.vocabulary import CLASSES, SNOMED, targets
-from einthoven.store.ingest import ingest
 
 HEADER = "Recording,First_label,Second_label,Third_label\n"
 

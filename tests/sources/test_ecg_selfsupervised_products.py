@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from einthoven.errors import EinthovenError
+from einthoven.ingest.run import ingest
 from einthoven.sources import ecg_selfsupervised
 from einthoven.sources.ecg_selfsupervised_names import ORDER
 from einthoven.sources.pandas_pickle import read_frame, read_values
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 
 N = 12

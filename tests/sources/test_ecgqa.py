@@ -9,8 +9,8 @@ import pytest
 from published_layouts import LAYOUTS
 
 from einthoven.errors import EinthovenError, FormatError
+from einthoven.ingest.run import ingest
 from einthoven.sources import SOURCES, ecgqa, ptbxl
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 
 PTBXL = "ptb-xl-a-large-publicly-available-electrocardiography-dataset-1.0.3"

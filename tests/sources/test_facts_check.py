@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
 from einthoven.record import Record
 from einthoven.sources import SOURCES, cinc2020, mimic_iv_ecg, physionet2021, ptbxl, zheng
 from einthoven.sources.checking import Found, check_store, differences, version
 from einthoven.sources.facts import Counts, Facts, RecordRef
-from einthoven.store.ingest import ingest
 
 OWN = ("folder", "muse", "fairseq_signals", "ecg_selfsupervised")
 """Sources of somebody's own data, of which nothing is published."""

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from einthoven.errors import EinthovenError, FormatError
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
 from einthoven.sources import fairseq_signals
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 
 savemat = pytest.importorskip("scipy.io").savemat

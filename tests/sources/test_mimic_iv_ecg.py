@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from einthoven.errors import EinthovenError, FormatError
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE, derive_limb_leads
 from einthoven.sources import mimic_iv_ecg
 from einthoven.sources.checking import check_store
 from einthoven.sources.indexed_table import IndexedTable
-from einthoven.store.ingest import ingest
 
 ORDER = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")  # of the headers of MIMIC-IV-ECG
 MACHINE = [

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from einthoven.errors import EinthovenError
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
 from einthoven.sources import cpsc2021, physionet2021, ptbdb, read
 from einthoven.sources.checking import check_store
-from einthoven.store.ingest import ingest
 
 
 def write(path: Path, leads: list[str], fs: int, seconds: float, comments: list[str]) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from einthoven.errors import EinthovenError, FormatError
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
 from einthoven.sources import ribeiro
 from einthoven.sources.vocabulary import CLASSES, targets
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 
 HEADER = ",".join(ribeiro.CODES)
@@ -98,8 +98,8 @@ def test_the_real_gold_standard_has_its_published_counts(data_root):
 
 
 def test_the_tables_of_another_folder_are_none_so_that_the_layout_can_be_told(tmp_path):
+    from einthoven.ingest.run import ingest
     from einthoven.sources import SOURCES
-    from einthoven.store.ingest import ingest
 
     assert SOURCES["ribeiro"].tables(tmp_path) == []
     with pytest.raises(EinthovenError, match=r"are not in it; expected the folder with ecg_tracings.hdf5"):

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from einthoven.errors import EinthovenError, FormatError
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE, limb_law_residual
 from einthoven.sources import sph
 from einthoven.sources.checking import check_store
 from einthoven.sources.vocabulary import CLASSES, SNOMED, snomed_names, targets
-from einthoven.store.ingest import ingest
 
 HEADER = "ECG_ID,AHA_Code,Patient_ID,Age,Sex,N,Date"  # as figshare has it
 ROWS = [

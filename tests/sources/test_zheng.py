@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from einthoven.errors import EinthovenError, FormatError
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
 from einthoven.sources import SOURCES, spreadsheet, zheng
 from einthoven.sources.spreadsheet import read_sheet
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 
 MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'

@@ -10,7 +10,7 @@ import torch
 from scipy.stats import chisquare, kstest
 
 from einthoven.errors import StoreError
-from einthoven.store.ingest import ingest
+from einthoven.ingest.run import ingest
 from einthoven.store.read import Store
 from einthoven.store.views import Crops, Segments
 from einthoven.train.data import Order, in_order, micro_batches

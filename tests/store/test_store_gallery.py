@@ -10,8 +10,8 @@ import pytest
 from fake_corpus import Corpus
 
 from einthoven.errors import StoreError
+from einthoven.ingest.run import ingest
 from einthoven.store.gallery import WHOLE, gallery_and_probe, old_manifest
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 
 

@@ -11,8 +11,8 @@ import pytest
 from fake_corpus import Corpus
 
 from einthoven.errors import StoreError
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 
 
@@ -93,7 +93,7 @@ def test_signals_cannot_be_changed_by_accident(store):
 
 
 def test_opening_needs_no_torch_and_reads_no_column():
-    code = "import sys; import einthoven.store.read, einthoven.store.ingest, einthoven.store.views; assert not {'torch', 'pyarrow', 'scipy.signal'} & set(sys.modules)"
+    code = "import sys; import einthoven.store.read, einthoven.ingest.run, einthoven.store.views; assert not {'torch', 'pyarrow', 'scipy.signal'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -6,7 +6,7 @@ import pytest
 from fake_corpus import Corpus
 
 from einthoven.errors import FormatError, StoreError
-from einthoven.store.ingest import ingest
+from einthoven.ingest.run import ingest
 from einthoven.store.rejections import grouped, rejections
 
 

@@ -19,9 +19,9 @@ from fake_corpus import Corpus
 from fsspec.implementations.local import LocalFileSystem
 
 from einthoven.errors import StoreError
+from einthoven.ingest.run import ingest
 from einthoven.store import transfer
 from einthoven.store.cache import Cache
-from einthoven.store.ingest import ingest
 from einthoven.store.layout import shard_bytes, store_location
 from einthoven.store.read import Store
 from einthoven.store.split import assign

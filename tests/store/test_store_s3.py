@@ -15,7 +15,7 @@ import pytest
 from fake_corpus import Corpus
 
 from einthoven.errors import StoreError
-from einthoven.store.ingest import ingest
+from einthoven.ingest.run import ingest
 from einthoven.store.read import Store
 from einthoven.store.views import Segments
 

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from fake_corpus import Corpus
 
+from einthoven.ingest.finish import write_table
+from einthoven.ingest.run import ingest
 from einthoven.record import Record
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.store.distinct import distinct
-from einthoven.store.finish import write_table
-from einthoven.store.ingest import ingest
 from einthoven.store.layout import ROWS
 from einthoven.store.read import Store
 

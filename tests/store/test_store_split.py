@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from einthoven.errors import StoreError
-from einthoven.store.ingest import ingest
+from einthoven.ingest.run import ingest
 from einthoven.store.layout import schema
 from einthoven.store.read import Store
 from einthoven.store.split import assign, default_split, split

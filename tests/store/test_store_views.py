@@ -7,10 +7,10 @@ import pytest
 from fake_corpus import FIBRILLATION, SINUS, Corpus
 
 from einthoven.errors import StoreError
+from einthoven.ingest.run import ingest
 from einthoven.leads import TWELVE
 from einthoven.signal.contract import SignalContract
 from einthoven.sources.vocabulary import own_classes
-from einthoven.store.ingest import ingest
 from einthoven.store.read import Store
 from einthoven.store.views import Pairs, Segments, adjacent_pairs, collate, ecg
 
