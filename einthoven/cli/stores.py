@@ -25,6 +25,10 @@ def split(
     seed: Annotated[int, typer.Option(help="the same seed gives the same split")] = 1,
     valid: Annotated[str | None, typer.Option(help="the folds (9) or data sets that validate, separated by commas")] = None,
     test: Annotated[str | None, typer.Option(help="the folds (10) or data sets that test")] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="with --strategy stratified: so many folds by label, sex and age, as PTB-XL's were made", show_default=False),
+    ] = None,
     table: Annotated[
         Path | None, typer.Option(help="a CSV that says it: columns split, and save_file as ECG-FM published it, or record")
     ] = None,
@@ -39,6 +43,8 @@ def split(
 
     einthoven split STORE --strategy source --test georgia,ptb-xl
 
+    einthoven split STORE --strategy stratified --folds 10 --valid 1 --test 2
+
     einthoven split STORE --table meta_split_physionet.csv
     """
     from einthoven.store.published_split import split_from_table
@@ -50,6 +56,14 @@ def split(
     rule: dict[str, Any]
     if table is not None:
         column, rule = split_from_table(opened, table, absent=absent, shared=shared)
+    elif folds is not None:
+        from einthoven.store.stratify import parts, stratified_folds
+
+        if strategy != "stratified":
+            raise EinthovenError(f"--folds: are made by --strategy stratified; got {strategy}")
+        chosen = {"valid": tuple((valid or str(folds - 1)).split(",")), "test": tuple((test or str(folds)).split(","))}
+        column = parts(stratified_folds(opened, folds, seed=seed), **chosen)
+        rule = {"strategy": "stratified", "folds": folds, "seed": seed, "by": "patient", **chosen}
     else:
         try:
             shares = tuple(float(share) for share in fractions.split(","))

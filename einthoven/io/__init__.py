@@ -8,64 +8,42 @@ from pathlib import Path
 from typing import Any
 
 from einthoven.errors import FormatError
-from einthoven.io import (
-    aecg,
-    aecg_write,
-    apple_watch,
-    cardiosoft,
-    dicom,
-    dicom_write,
-    edf,
-    edf_write,
-    hdf5,
-    ishne,
-    matlab,
-    muse,
-    numpy_file,
-    parquet,
-    philips,
-    schiller,
-    scp,
-    table,
-    table_write,
-    wfdb,
-    wfdb_write,
-)
 from einthoven.io import recognise as kinds
 from einthoven.io.channels import ecg_leads
+from einthoven.io.on_use import OnUse
 from einthoven.io.recognise import is_annotation, is_companion
 from einthoven.record import Record
 
 __all__ = ["READERS", "WRITERS", "ecg_leads", "is_annotation", "is_companion", "read", "recognise", "write"]
 
 READERS: dict[str, Callable[..., Record]] = {
-    "WFDB": wfdb.read,
-    "MATLAB": matlab.read,
-    "GE MUSE XML": muse.read,
-    "GE CardioSoft XML": cardiosoft.read,
-    "Philips SierraECG XML": philips.read,
-    "Schiller EDI XML": schiller.read,
-    "HL7 aECG XML": aecg.read,
-    "DICOM": dicom.read,
-    "SCP-ECG": scp.read,
-    "ISHNE Holter": ishne.read,
-    "EDF": edf.read,
-    "BDF": edf.read,
-    "HDF5": hdf5.read,
-    "NumPy array": numpy_file.read,
-    "NumPy archive": numpy_file.read,
-    "Parquet table": parquet.read,
-    "Apple Watch CSV": apple_watch.read,
-    "table": table.read,
+    "WFDB": OnUse("wfdb", "read"),
+    "MATLAB": OnUse("matlab", "read"),
+    "GE MUSE XML": OnUse("muse", "read"),
+    "GE CardioSoft XML": OnUse("cardiosoft", "read"),
+    "Philips SierraECG XML": OnUse("philips", "read"),
+    "Schiller EDI XML": OnUse("schiller", "read"),
+    "HL7 aECG XML": OnUse("aecg", "read"),
+    "DICOM": OnUse("dicom", "read"),
+    "SCP-ECG": OnUse("scp", "read"),
+    "ISHNE Holter": OnUse("ishne", "read"),
+    "EDF": OnUse("edf", "read"),
+    "BDF": OnUse("edf", "read"),
+    "HDF5": OnUse("hdf5", "read"),
+    "NumPy array": OnUse("numpy_file", "read"),
+    "NumPy archive": OnUse("numpy_file", "read"),
+    "Parquet table": OnUse("parquet", "read"),
+    "Apple Watch CSV": OnUse("apple_watch", "read"),
+    "table": OnUse("table", "read"),
 }
 """Format -> reader: ``read(path, *, leads=None, start=None, stop=None) -> Record``, start and stop in seconds; some take more."""
 
 WRITERS: dict[str, Callable[[Record, Path], None]] = {
-    "WFDB": wfdb_write.write,
-    "EDF": edf_write.write,
-    "DICOM": dicom_write.write,
-    "HL7 aECG XML": aecg_write.write,
-    "table": table_write.write,
+    "WFDB": OnUse("wfdb_write", "write"),
+    "EDF": OnUse("edf_write", "write"),
+    "DICOM": OnUse("dicom_write", "write"),
+    "HL7 aECG XML": OnUse("aecg_write", "write"),
+    "table": OnUse("table_write", "write"),
 }
 """Format -> writer: ``write(record, path)``. Raises FormatError where the format cannot hold the record."""
 

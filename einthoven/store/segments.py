@@ -66,6 +66,8 @@ class Segments:
         if len(set(self.leads)) != len(self.leads) or not self.leads:
             raise StoreError(f"expected lead names, each once; got {' '.join(leads) or 'none'}")
         self._corpus = corpus_moments(scaling, mean, std, len(self.leads))
+        if seconds is None and stride is not None:
+            raise StoreError(f"stride={stride:g} parts windows, and seconds=None asks for whole recordings; leave one of them away")
         self.n_window = None if seconds is None else n_samples_of("seconds", seconds, self.fs)
         n_stride = self.n_window if stride is None else n_samples_of("stride", stride, self.fs)
 

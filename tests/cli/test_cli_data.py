@@ -142,6 +142,17 @@ def test_a_split_is_made_in_every_way(own: Path):
     one_line(einthoven("split store --test x", own), "add --strategy fold or --strategy source")
 
 
+def test_folds_take_their_turn(own: Path):
+    tested: list[str] = []
+    for fold in range(1, 6):
+        assert einthoven(f"split store --strategy stratified --folds 5 --valid {fold % 5 + 1} --test {fold}", own).code == 0
+        store = package.Store(own / "store")
+        tested += store.column("record")[store.column("split") == "test"].tolist()
+    assert sorted(tested) == sorted(package.Store(own / "store").column("record").tolist())
+    one_line(einthoven("split store --folds 5", own), "--folds: are made by --strategy stratified")
+    one_line(einthoven("split store --strategy stratified --folds 5 --test 9", own), "there is no fold 9")
+
+
 def test_an_audit_fills_the_table_so_that_quality_can_choose(own: Path):
     outcome = einthoven("audit store --dry -j 1", own)
     assert outcome.code == 0, outcome.err

@@ -230,3 +230,8 @@ def test_a_dataloader_takes_the_views(store):
 def test_what_cannot_be_given_is_refused(store, options, message):
     with pytest.raises(StoreError, match=message):
         Segments(store, **options)
+
+
+def test_a_stride_without_windows_is_refused(store):
+    with pytest.raises(StoreError, match="stride=1 parts windows"):
+        Segments(store, seconds=None, stride=1.0)
