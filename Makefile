@@ -39,11 +39,13 @@ format: $(READY) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## measure: start-up, loader, ingest, scale, audit, training step, augmentations, objectives; each prints its table
+bench: $(READY) ## measure: start-up, loader, ingest, scale, formats, audit, training step, augmentations, objectives; each prints its table
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/ingest_scale.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/formats.py
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/augment.py

@@ -47,13 +47,13 @@ class Summary:
         if not self.finished:
             return f"{self.n_refs} recordings of {self.store} converted in {self.seconds:.1f} s; run the same ingest without --shards when all parts are done"
         rejected = f"{self.n_rejected} rejected ({self.store / REJECTED})" if self.n_rejected else "none rejected"
-        whose = f"{self.n_patients} patients" if self.n_patients else "patients not known"
+        whose = f"{self.n_patients} patient{'s' * (self.n_patients != 1)}" if self.n_patients else "patients not known"
         room = f"{whose}, {self.n_bytes / 1e6:.1f} MB in {self.store}"
         gone = f"; {self.n_gone} that are in the store are in the corpus no longer" if self.n_gone else ""
         if self.was_there and self.appended:
             return f"nothing new: its {self.n_records} recordings were there already, {rejected}; {room}{gone}, {self.seconds:.1f} s"
         new = "" if self.n_before is None else f" beyond the {self.n_before} that were there"
-        what = f"{self.n_refs} recordings{new}: {self.n_records} stored, {rejected}; {room}"
+        what = f"{self.n_refs} recording{'s' * (self.n_refs != 1)}{new}: {self.n_records} stored, {rejected}; {room}"
         if self.was_there:
             return f"{what} (was there already, left as it is: what came to the corpus since is not in it: add --append to take it)"
         return f"{what}{gone}, {self.seconds:.1f} s"

@@ -152,7 +152,9 @@ def _split(store: Store) -> list[str]:
 def _rule(rule: Mapping[str, Any]) -> str:
     """How a split was made, in words."""
     how = rule.get("strategy")
-    if how in ("random", "stratified"):
+    if n_folds := rule.get("folds"):
+        words = f"{n_folds} folds of whole patients by label, sex and age: valid {_listed(rule.get('valid'))}, test {_listed(rule.get('test'))}, seed {rule.get('seed')}"
+    elif how in ("random", "stratified"):
         words = (
             f"whole patients at random{', each label as often in every part' if how == 'stratified' else ''}, seed {rule.get('seed', 1)}"
         )
