@@ -7,12 +7,12 @@ the process alone (RssAnon), not the page cache.
 
 opening            Store, the training view, and its first batch of 64 windows
 random access      64 windows of 5 s from anywhere, in µs per window, after the shards were opened: windows that nobody read before, as in an
-                   epoch, and the same ones again
+                   epoch, and the same ones again; by either access, of which a store takes one by itself, by its size (einthoven.store.shards)
 one record         store[row] from anywhere, in µs: words of the table as well as the signal; the first 200, and after 1,200
 where              rows by a condition: on columns; on a field of meta with one value, and with ninety; on one with another value in each row
-memory             at the first batch, and after 2,000 more
+memory             at the first batch; what 2,000 batches more add, with the page tables that the kernel keeps of what was mapped
 
-Goals: opening under 1 s; random access within 1.5 times that of 10,000 rows; a condition on meta under 1 s; memory flat while reading.
+Goals: opening under 1 s; random access within 1.5 times that of 10,000 rows by the same access; a condition on meta under 1 s; memory flat while reading.
 
     python benchmarks/scale.py [--rows 2500000]
 """
@@ -107,15 +107,16 @@ def rows(n_rows: int, at_once: int = 65_536) -> Iterator[Any]:
         yield pa.table({name: table[name] for name in kinds.names}).cast(kinds)
 
 
-def own_memory() -> float:
+def own_memory(page_tables: bool = False) -> float:
     """MB that belong to this process alone."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) / 1e3
-    raise SystemExit("memory is read from /proc/self/status, which is not here")
+    wanted = ("RssAnon", "VmPTE") if page_tables else ("RssAnon",)
+    found = [int(line.split()[1]) / 1e3 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(wanted)]
+    if len(found) != len(wanted):
+        raise SystemExit("memory is read from /proc/self/status, which is not here")
+    return sum(found)
 
 
-def measure_store(path: str, n_repeats: int = 2000) -> dict[str, float]:
+def measure_store(path: str) -> dict[str, float]:
     """In a fresh process: see above."""
     import pyarrow.parquet  # noqa: F401  imported before the clock runs
 
@@ -129,16 +130,7 @@ def measure_store(path: str, n_repeats: int = 2000) -> dict[str, float]:
     view = Segments(store, "train", seconds=5.0)
     view.__getitems__(np.arange(BATCH))
     found = {"opening, s": time.perf_counter() - began, "memory at first batch, MB": own_memory() - before}
-    rng = np.random.default_rng(0)
-    for shard in range(len(store.facts["shards"])):
-        store.shard(shard)
-    once = rng.permutation(len(view))[: 40 * BATCH].reshape(40, BATCH)
-    found["random window, first time, µs"] = median_of(view, once)
-    held = own_memory()
-    found["random window, again, µs"] = min(median_of(view, once) for _ in range(5))
-    median_of(view, rng.integers(0, len(view), (n_repeats, BATCH)))
-    found["memory after 2,000 batches more, MB"] = own_memory() - held
-    picked = rng.integers(0, len(store), 1000).tolist()
+    picked = np.random.default_rng(0).integers(0, len(store), 1000).tolist()
     start = time.perf_counter()
     for row in picked[:200]:
         store[row]
@@ -162,6 +154,25 @@ def measure_store(path: str, n_repeats: int = 2000) -> dict[str, float]:
     return found
 
 
+def measure_windows(path: str, access: str, n_repeats: int = 2000) -> dict[str, float]:
+    """In a fresh process: windows from anywhere, by one access."""
+    from einthoven.store.read import Store
+    from einthoven.store.views import Segments
+
+    store = Store(path, access=access)
+    view = Segments(store, "train", seconds=5.0)
+    for shard in range(len(store.facts["shards"])):
+        store.read(shard, 0, 1)
+    rng = np.random.default_rng(0)
+    once = rng.permutation(len(view))[: 40 * BATCH].reshape(40, BATCH)
+    found = {f"window by {access}, first time, µs": median_of(view, once)}
+    held = own_memory(page_tables=True)
+    found[f"window by {access}, again, µs"] = min(median_of(view, once) for _ in range(5))
+    median_of(view, rng.integers(0, len(view), (n_repeats, BATCH)))
+    found[f"memory of {n_repeats:,} batches more by {access}, MB"] = own_memory(page_tables=True) - held
+    return found
+
+
 def median_of(view: Any, batches: np.ndarray) -> float:
     """µs for a window, batch by batch."""
     times = []
@@ -170,6 +181,12 @@ def median_of(view: Any, batches: np.ndarray) -> float:
         view.__getitems__(indices)
         times.append(time.perf_counter() - start)
     return 1e6 * float(np.median(times)) / BATCH
+
+
+def access_of(path: str) -> str:
+    from einthoven.store.read import Store
+
+    return str(Store(path).shards.access)
 
 
 def fresh(task: Any, *arguments: Any) -> Any:
@@ -192,8 +209,11 @@ def opening(folder: Path, n_rows: int) -> None:
         start = time.perf_counter()
         make_store(folder / str(n), n, shard)
         print(f"made a store of {n:,} rows in {time.perf_counter() - start:.0f} s", flush=True)
-        fresh(measure_store, str(folder / str(n)), 20)  # warms the page cache
+        fresh(measure_windows, str(folder / str(n)), "pread", 20)  # warms the page cache
         found[n] = fresh(measure_store, str(folder / str(n)))
+        for access in ("mmap", "pread"):
+            found[n] |= fresh(measure_windows, str(folder / str(n)), access)
+        print(f"  by itself it is read by {fresh(access_of, str(folder / str(n)))}", flush=True)
     print(f"\n| | {SMALL:,} rows | {n_rows:,} rows | ratio |\n| --- | --- | --- | --- |")
     for name, value in found[SMALL].items():
         ratio = f"{found[n_rows][name] / value:.2f}" if value > 0 and not name.startswith("memory") else ""

@@ -29,7 +29,7 @@ class Store:
     """A finished store: ``len(store)`` recordings, ``store[i]`` one of them.
 
     path   : its folder, or the URL of one in an object store (``s3://bucket/store``; einthoven.store.remote)
-    access : how shards are read: ``mmap``, or ``pread`` for network file systems on which memory maps stall
+    access : how shards are read: ``mmap``, ``pread``, or ``auto``, what suits their size (einthoven.store.shards)
     cache  : of a store at a URL: where and how much of it is kept on this machine (einthoven.store.cache.Cache)
 
     Opening reads store.json and the table's footer; columns are read when they are first asked for. The store that was opened
@@ -37,7 +37,7 @@ class Store:
     when there is no store, it is damaged, or of another version.
     """
 
-    def __init__(self, path: Path | str, access: str = "mmap", cache: Cache | None = None):
+    def __init__(self, path: Path | str, access: str = "auto", cache: Cache | None = None):
         place = store_location(path)
         self.remote: Any = None
         if isinstance(place, str):
@@ -199,7 +199,7 @@ class Store:
         return self.shards.alone(shard, offset, n_leads * n_samples).reshape(n_leads, n_samples)
 
     def shard(self, number: int) -> np.ndarray:
-        """All counts of a shard, read-only: (n,) int16; memory-mapped unless ``access`` is pread."""
+        """All counts of a shard, read-only: (n,) int16; memory-mapped, or where they are read with ``pread`` a copy."""
         return self.shards.whole(number)
 
     def read(self, shard: int, offset: int, n: int) -> np.ndarray:

@@ -15,7 +15,11 @@ import numpy as np
 from einthoven.errors import StoreError
 from einthoven.store.layout import open_shard, shard_bytes, shard_path
 
-ACCESS = ("mmap", "pread")
+ACCESS = ("auto", "mmap", "pread")
+MAPPED = 32_000_000_000
+"""Bytes of shards up to which ``auto`` maps them. A map of a part that nobody read before costs the kernel as much as ``pread``, and what has been mapped
+stays in page tables, a 512th of it in each process: 64 MB at this size, which is little, but 600 MB for 2.5 million recordings, for each worker."""
+
 _MANY_FILES = 200  # open shards; macOS allows a process 256 files unless it asks for more
 
 
@@ -23,7 +27,8 @@ class Shards:
     """The shards of the store in ``path``.
 
     lengths : counts in each shard
-    access  : ``mmap``, or ``pread`` for network file systems on which memory maps stall
+    access  : ``mmap``, which is faster where the same parts are read again; ``pread``, whose memory does not grow with what was read, also for
+              network file systems on which memory maps stall; ``auto``: ``mmap`` up to MAPPED bytes
     remote  : of a store at a URL, what fetches its shards (einthoven.store.remote.Remote)
 
     Comes out of a pickle with nothing open. Raises StoreError for an access of another name, and for a shard that is not whole.
@@ -32,6 +37,8 @@ class Shards:
     def __init__(self, path: Path, lengths: Sequence[int], access: str, remote: Any = None):
         if access not in ACCESS:
             raise StoreError(f"expected access as one of {', '.join(ACCESS)}; got {access!r}")
+        if access == "auto":
+            access = "mmap" if sum(map(shard_bytes, lengths)) <= MAPPED else "pread"
         self.path, self.lengths, self.access, self.remote = path, lengths, access, remote
         self.open: OrderedDict[int, Any] = OrderedDict()  # shard -> its map, or its descriptor
 

@@ -158,3 +158,13 @@ def test_an_unknown_column_or_row_is_said(store):
         store.column("agee")
     with pytest.raises(IndexError):
         store[len(store)]
+
+
+def test_a_store_is_mapped_while_its_page_tables_stay_small(store, monkeypatch):
+    from einthoven.store import shards
+
+    assert Store(store.path).shards.access == "mmap"
+    monkeypatch.setattr(shards, "MAPPED", 1000)
+    large = Store(store.path)
+    assert large.shards.access == "pread" and Store(store.path, access="mmap").shards.access == "mmap"
+    np.testing.assert_array_equal(large.counts(0), store.counts(0))
