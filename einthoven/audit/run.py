@@ -96,6 +96,7 @@ def audit(
     out: Path | str | None = None,
     write: bool = True,
     scratch: Path | str | None = None,
+    comparing: Callable[[int], None] | None = None,
 ) -> Audit:
     """Look at every recording of these stores.
 
@@ -103,6 +104,7 @@ def audit(
     progress : is told (recordings done, recordings)
     out      : a folder for ``audit.json``, ``suspicions.csv`` (a line per doubt, of all recordings) and ``copies.csv``
     write    : put the column ``quality`` into each store's table (not into one at a URL)
+    comparing: is told, after that, how many pairs of recordings that look alike were compared
     scratch  : a folder with as much free disk as ``room`` says; None: the machine's for temporary files (``TMPDIR``)
 
     Raises StoreError where there is no store, no room, or a process is killed.
@@ -126,7 +128,7 @@ def audit(
             words.add(chunk.words)
             if progress is not None:
                 progress(tally.n_done, n)
-        copies = _copies(words, tally.digests, together, run)
+        copies = _copies(words, tally.digests, together, run, comparing)
     twins = tuple(_twins(copies, together))
     tally.mark_copies(copies)
     found = Audit(tally.per_store(), twins, tuple(leaks(opened)), tally.worst(), time.monotonic() - began)
@@ -161,9 +163,15 @@ def _scratch(parent: Path | str | None, needed: int) -> Iterator[Path]:
 # -------------------------------------------------------------------------------------------------------------------- copies
 
 
-def _copies(words: Words, digests: np.ndarray, together: Together, run: Run) -> list[Copy]:
+def _copies(words: Words, digests: np.ndarray, together: Together, run: Run, comparing: Callable[[int], None] | None = None) -> list[Copy]:
     """Copies by their words, proved; and recordings whose counts are the same, with or without beats in them."""
-    found = {(copy.first, copy.second): copy for some in run(_proved, _batches(words.candidates())) for copy in some}
+    found: dict[tuple[int, int], Copy] = {}
+    n_compared = 0
+    for n_pairs, some in run(_proved, _batches(words.candidates())):
+        found |= {(copy.first, copy.second): copy for copy in some}
+        n_compared += n_pairs
+        if comparing is not None:
+            comparing(n_compared)
     order = np.argsort(digests, kind="stable")
     digest = digests[order]
     for at in np.flatnonzero((digest[1:] == digest[:-1]) & (digest[1:] != 0)).tolist():
@@ -180,8 +188,8 @@ def _batches(pairs: Iterator[Pair]) -> Iterator[tuple[list[Pair]]]:
         yield (some,)
 
 
-def _proved(together: Together, pairs: list[Pair]) -> list[Copy]:
-    return list(prove(pairs, together.load))
+def _proved(together: Together, pairs: list[Pair]) -> tuple[int, list[Copy]]:
+    return len(pairs), list(prove(pairs, together.load))
 
 
 def _twins(copies: list[Copy], together: Together) -> Iterator[Twin]:

@@ -145,7 +145,15 @@ def audit(
     if (needed := room(opened)) > TELL_ROOM:
         print(f"needs up to {needed / 1e9:.1f} GB of disk under {scratch or tempfile.gettempdir()} while it runs")
     with progress_bar("auditing") as report:
-        found = run(opened, workers=workers, out=out, write=not dry, scratch=scratch, progress=report)
+        found = run(
+            opened,
+            workers=workers,
+            out=out,
+            write=not dry,
+            scratch=scratch,
+            progress=report,
+            comparing=lambda n: report(n, None, "comparing what looks alike, pairs"),
+        )
     for table in audit_table(found):
         print_rich(table)
     if html is not None:

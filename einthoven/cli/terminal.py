@@ -20,7 +20,10 @@ LINE_EVERY = 30.0
 
 
 def progress_bar(what: str) -> Any:
-    """Progress on standard error, as a context manager that gives ``report(done, total)``: a bar, or now and then a line where nobody watches."""
+    """Progress on standard error, as a context manager that gives ``report(done, total)``: a bar, or now and then a line where nobody watches.
+
+    ``report(done, total, what)`` goes on with something else; a total of None is not known.
+    """
     from contextlib import contextmanager
 
     @contextmanager
@@ -36,25 +39,28 @@ def progress_bar(what: str) -> Any:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True)) as progress:
-            task = progress.add_task(what, total=None, rate="")
+            rows = {what: progress.add_task(what, total=None, rate="")}
 
-            def report(done: int, total: int | None) -> None:
-                speed = progress.tasks[task].speed
-                progress.update(task, completed=done, total=total, rate=f"{speed:.0f}/s" if speed else "")
+            def report(done: int, total: int | None, what: str = what) -> None:
+                if what not in rows:
+                    rows[what] = progress.add_task(what, total=None, rate="")
+                speed = progress.tasks[rows[what]].speed
+                progress.update(rows[what], completed=done, total=total, rate=f"{speed:.0f}/s" if speed else "")
 
             yield report
 
     @contextmanager
     def lines():
-        begun = spoke = time.monotonic()
+        begun, spoke = {what: time.monotonic()}, time.monotonic()
 
-        def report(done: int, total: int | None) -> None:
+        def report(done: int, total: int | None, what: str = what) -> None:
             nonlocal spoke
             now = time.monotonic()
+            begun.setdefault(what, now)
             if now - spoke >= LINE_EVERY:
                 spoke = now
                 far = f"{done} of {total}" if total else f"{done} so far"
-                print(f"{what}: {far}, {done / (now - begun):.0f}/s", file=sys.stderr, flush=True)
+                print(f"{what}: {far}, {done / max(now - begun[what], 1e-9):.0f}/s", file=sys.stderr, flush=True)
 
         yield report
 

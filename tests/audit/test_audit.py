@@ -64,6 +64,12 @@ def test_progress_reaches_the_last_recording(found):
     assert found[2][-1] == (66, 66)
 
 
+def test_it_says_how_many_pairs_were_compared(planted):
+    told: list[int] = []
+    found = audit(planted, workers=1, write=False, comparing=told.append)
+    assert told == sorted(told) and told[-1] >= sum(not twin.copy.exact for twin in found.twins) > 0
+
+
 def test_the_column_quality_filters(found, planted):
     store = Store(planted)
     names = np.array(store.column("record"))
