@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from einthoven.cli.terminal import cores, print_rich, progress_bar
+from einthoven.cli.terminal import print_rich, progress_bar
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes what is there")]
 
@@ -69,6 +69,7 @@ def demo(
 ) -> None:
     """The whole path on the synthetic heart, in minutes: simulate, ingest, pretrain, fine-tune, evaluate, predict, report."""
     from einthoven.infer.demo import demo
+    from einthoven.ingest.workers import available
 
-    report = demo(folder, seed=seed, workers=cores())
+    report = demo(folder, seed=seed, workers=available())
     print(f"report: {report}")

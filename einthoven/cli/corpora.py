@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from einthoven.cli.terminal import Workers, cores, nearest, parts_of, print_rich, progress_bar
+from einthoven.cli.terminal import Workers, nearest, parts_of, print_rich, progress_bar
 from einthoven.errors import EinthovenError
 
 REASONS = 10
@@ -30,13 +30,21 @@ def simulate(
     A dipole model projected to twelve leads: rhythms, conduction, ischaemia, hypertrophy, noise; persons who are recognisable
     between visits. Labels are SNOMED CT codes in the headers; wave boundaries are WFDB annotations (.atr); truth.csv has the rest.
     """
+    from einthoven.ingest.workers import available
     from einthoven.simulate.corpus import write_corpus
 
     persons = patients or max(1, records // 2)
     with progress_bar("simulating") as report:
         try:
             write_corpus(
-                folder, records=records, patients=persons, seed=seed, seconds=seconds, fs=fs, workers=workers or cores(), progress=report
+                folder,
+                records=records,
+                patients=persons,
+                seed=seed,
+                seconds=seconds,
+                fs=fs,
+                workers=workers or available(),
+                progress=report,
             )
         except ValueError as error:  # more patients than records, or another corpus in the folder
             raise EinthovenError(str(error)) from error

@@ -95,12 +95,12 @@ def expand(paths: Iterable[str | Path]) -> Iterator[Input]:
 def _in_file(path: Path) -> list[dict[str, Any]]:
     """What to tell the reader for each recording of a file: nothing where it holds one, or where reading it will say what is wrong."""
     from einthoven import io
-    from einthoven.io.many import RECORDS_IN
+    from einthoven.io.many import records_in
 
     try:
-        names = RECORDS_IN[kind](path) if (kind := io.recognise(path)) in RECORDS_IN else []
+        names = records_in(path, io.recognise(path))
     except (EinthovenError, OSError):
-        names = []
+        names = ()
     return [{"record": name} for name in names] or [{}]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from einthoven.io.on_use import OnUse
 from einthoven.io.recognise import is_annotation, is_companion
 from einthoven.record import Record
 
-__all__ = ["READERS", "WRITERS", "ecg_leads", "is_annotation", "is_companion", "read", "recognise", "write"]
+__all__ = ["READERS", "WRITERS", "ecg_leads", "is_annotation", "is_companion", "read", "recognise", "taken_by", "write"]
 
 READERS: dict[str, Callable[..., Record]] = {
     "WFDB": OnUse("wfdb", "read"),
@@ -56,6 +56,12 @@ def recognise(path: Path | str) -> str:
     return kinds.recognise(path, READERS)
 
 
+def taken_by(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what was told, that which the reader of a format (a key of READERS) takes: the others' files say it themselves."""
+    known = inspect.signature(READERS[name]).parameters
+    return {key: value for key, value in told.items() if key in known}
+
+
 def read(
     path: Path | str, *, leads: Sequence[str] | None = None, start: float | None = None, stop: float | None = None, **told: Any
 ) -> Record:
@@ -70,10 +76,9 @@ def read(
     """
     try:
         name = recognise(path)
-        reader = READERS[name]
-        if unknown := told.keys() - inspect.signature(reader).parameters.keys():
+        if unknown := told.keys() - taken_by(name, told).keys():
             raise FormatError(f"{path}: a file of the format {name} takes no {', '.join(sorted(unknown))}: it says this itself.")
-        return reader(path, leads=leads, start=start, stop=stop, **told)
+        return READERS[name](path, leads=leads, start=start, stop=stop, **told)
     except OSError as error:
         raise FormatError(f"{error.filename or path}: cannot be read: {error.strerror or error}.") from error
 

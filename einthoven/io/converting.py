@@ -6,7 +6,6 @@ that was interrupted, or whose worker died, goes on where it was when it is run 
 
 from __future__ import annotations
 
-import inspect
 import multiprocessing
 import os
 import re
@@ -21,7 +20,7 @@ from typing import Any
 from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
 from einthoven.io.keeping import lost
-from einthoven.io.many import RECORDS_IN
+from einthoven.io.many import records_in
 from einthoven.io.sidecar import sidecars
 from einthoven.io.wfdb import header_path, read_header
 
@@ -166,8 +165,8 @@ def _recordings(source: Path, name: str, told: Mapping[str, Any]) -> Iterator[_J
     """One job for a file, or one for each recording in it; a job with a problem where it cannot be read."""
     try:
         kind = io.recognise(source)
-        known = {key: value for key, value in told.items() if key in inspect.signature(io.READERS[kind]).parameters}
-        many = RECORDS_IN[kind](source) if kind in RECORDS_IN and "record" not in known else []
+        known = io.taken_by(kind, told)
+        many = () if "record" in known else records_in(source, kind)
     except (EinthovenError, OSError) as error:
         yield _Job(source, name, problem=str(error))
         return

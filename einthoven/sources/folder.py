@@ -29,14 +29,14 @@ from typing import Any
 
 from einthoven import io
 from einthoven.errors import EinthovenError, FormatError
-from einthoven.io.many import RECORDS_IN
+from einthoven.io.many import records_in
 from einthoven.io.sidecar import sidecars
 from einthoven.sources.facts import Facts, RecordRef
 from einthoven.sources.folder_headers import Seen, look, recordings
 from einthoven.sources.kept_ids import ids_of, keep_ids
 from einthoven.sources.label_table import TABLE, as_named, rows_of, tables, with_row
 from einthoven.sources.reading import NO_FILE, closed_folder, existing_root, files, read
-from einthoven.sources.telling import keywords, taken_by
+from einthoven.sources.telling import keywords
 
 __all__ = ["FACTS", "keep_ids", "read", "records", "tables"]
 
@@ -130,7 +130,7 @@ def _from_others(
             if not path.is_file():
                 raise FormatError(NO_FILE)  # opening a named pipe would wait for ever
             kind = io.recognise(path)
-            words, many = taken_by(kind, told), RECORDS_IN[kind](path) if kind in RECORDS_IN else ()
+            words, many = io.taken_by(kind, told), records_in(path, kind)
         except FormatError as error:
             problem = str(error).removeprefix(f"{path}: ")
         except OSError as error:

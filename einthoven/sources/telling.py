@@ -6,7 +6,6 @@ one folder may hold files that say everything, files that say half, and files th
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -37,12 +36,6 @@ def keywords(rate: float | None = None, unit: str | None = None, leads: Sequence
         raise EinthovenError(f"expected leads as names such as I,II,V1; got {','.join(names)!r}.")
     said = {"fs": rate, "unit": unit, "names": names}
     return {name: value for name, value in said.items() if value is not None}
-
-
-def taken_by(kind: str, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Of what was told, that which the reader of a format takes: the others' files say it themselves."""
-    known = inspect.signature(io.READERS[kind]).parameters
-    return {name: value for name, value in told.items() if name in known}
 
 
 def read_told(path: Path, told: Mapping[str, Any]) -> Record:
