@@ -17,6 +17,7 @@ from einthoven import io
 from einthoven.errors import FormatError, StoreError
 from einthoven.export.folder import Exported, Tell, begin, finish, whole_number, writing_table
 from einthoven.io.converting import plain_name, writable
+from einthoven.io.keeping import lost
 from einthoven.record import Record
 from einthoven.store.layout import REJECTED
 from einthoven.store.read import Store
@@ -36,8 +37,9 @@ def export(
     progress : is told (recordings done, of how many)
 
     Signals are those of the store: in mV, at its rate. A recording of several corpora lies in a folder named as its corpus. ``fold`` is the
-    published fold or, in a store without, the part of the split. A recording that the format cannot hold is set aside, with its reason, in
-    the folder's rejected.csv. Raises StoreError for a condition that chooses nothing, and where something else is in the folder.
+    published fold or, in a store without, the part of the split. What has no place (measurements, say) is counted in a note. A recording
+    that the format cannot hold is set aside, with its reason, in the folder's rejected.csv. Raises StoreError for a condition that chooses
+    nothing, and where something else is in the folder.
     """
     store = store if isinstance(store, Store) else Store(store)
     folder = Path(folder).expanduser().absolute()
@@ -48,7 +50,7 @@ def export(
     if (done := begin(folder, store, "recordings", {"to": kind, "ending": suffix, "where": where})) is not None:
         return done
     about = _About(store, rows)
-    n_rejected = 0
+    n_rejected, without = 0, Counter[str]()
     with (
         writing_table(folder / TABLE, about.columns) as write,
         writing_table(folder / REJECTED, ("file", "record", "reason")) as set_aside,
@@ -61,6 +63,7 @@ def export(
                     target.parent.mkdir(parents=True, exist_ok=True)
                     io.WRITERS[kind](record, target)
                 write(about.line(row, name, record))
+                without.update(field for field in lost(record, kind) if field not in KNOWN)
             except FormatError as error:
                 n_rejected += 1
                 set_aside({"file": target.name, "record": record.record, "reason": str(error).removeprefix(f"{target}: ")})
@@ -69,8 +72,9 @@ def export(
     if not n_rejected:
         (folder / REJECTED).unlink()
     left_out = {"not chosen by the condition": len(store) - len(rows), f"{kind} cannot hold them ({REJECTED})": n_rejected}
+    notes = tuple(f"without {field} of {n:,}: neither {kind} nor {TABLE} has a place for it" for field, n in without.items())
     n_files = len(rows) - n_rejected
-    return finish(Exported(folder, n_files, n_files, {reason: n for reason, n in left_out.items() if n}))
+    return finish(Exported(folder, n_files, n_files, {reason: n for reason, n in left_out.items() if n}, notes))
 
 
 def _names(store: Store, rows: np.ndarray) -> Iterator[str]:

@@ -141,3 +141,16 @@ def test_a_format_that_is_not_written_is_refused_before_anything_is_made(store, 
     with pytest.raises(EinthovenError, match="expected a format that is written"):
         export(store, tmp_path / "out", to="muse")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_neither_the_format_nor_the_table_holds_is_counted(tmp_path):
+    class Measured(Corpus):
+        def records(self, root, every=1):
+            for ref in super().records(root, every):
+                yield type(ref)(ref.path, ref.record, meta={"measurements": {"PR": 160.0}, "report": "sinus rhythm"})
+
+    ingest(Measured(6), tmp_path, tmp_path / "store", workers=1)
+    n = len(Store(tmp_path / "store"))
+    assert f"without measurements of {n}: neither EDF nor labels.csv" in str(export(tmp_path / "store", tmp_path / "edf", to="edf"))
+    assert export(tmp_path / "store", tmp_path / "csv", to="csv").notes == ()  # a JSON file beside each table has them
+    assert io.read(next((tmp_path / "csv").glob("rec*.csv"))).meta["measurements"] == {"PR": 160.0}
