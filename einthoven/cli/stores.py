@@ -63,7 +63,9 @@ def split(
             raise EinthovenError(f"--folds: are made by --strategy stratified; got {strategy}")
         chosen = {"valid": tuple((valid or str(folds - 1)).split(",")), "test": tuple((test or str(folds)).split(","))}
         column = parts(stratified_folds(opened, folds, seed=seed), **chosen)
-        rule = {"strategy": "stratified", "folds": folds, "seed": seed, "by": "patient", **chosen}
+        held = [len(chosen[part]) / folds for part in ("valid", "test")]
+        fractions_of = [1 - sum(held), *held]  # for patients who come later
+        rule = {"strategy": "stratified", "folds": folds, "seed": seed, "by": "patient", "fractions": fractions_of, **chosen}
     else:
         try:
             shares = tuple(float(share) for share in fractions.split(","))

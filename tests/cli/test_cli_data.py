@@ -149,6 +149,7 @@ def test_folds_take_their_turn(own: Path):
         store = package.Store(own / "store")
         tested += store.column("record")[store.column("split") == "test"].tolist()
     assert sorted(tested) == sorted(package.Store(own / "store").column("record").tolist())
+    assert package.Store(own / "store").split_rule["fractions"] == pytest.approx([0.6, 0.2, 0.2])  # for patients who come later
     one_line(einthoven("split store --folds 5", own), "--folds: are made by --strategy stratified")
     one_line(einthoven("split store --strategy stratified --folds 5 --test 9", own), "there is no fold 9")
 
